@@ -1,0 +1,1 @@
+"""Who wakes slaq when a ticket's next crossing is reached."""

@@ -1,0 +1,118 @@
+"""What slaq must know of a ticket, as the application hands it over."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+
+from slaq.errors import InvalidInstant, InvalidTicket
+
+TOLERANCE = timedelta(minutes=1)
+"""How far ahead of the database's clock the instant of a fact may lie."""
+
+
+def instant_of(value: datetime, name: str) -> datetime:
+    """``value`` in UTC; raises ``InvalidInstant`` unless it is a timezone-aware datetime."""
+    if not isinstance(value, datetime):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are untyped too
+        raise InvalidInstant(f"{name} must be a datetime, not {value!r}")
+    if value.utcoffset() is None:
+        raise InvalidInstant(f"{name} has no time zone: {value!r}; give an aware datetime, e.g. datetime.now(UTC)")
+    return datetime.fromtimestamp(0, UTC) + (value - datetime.fromtimestamp(0, UTC))
+
+
+def checked_text(value: object, name: str) -> str:
+    """``value`` if it is a non-empty string that Postgres can store; raises ``InvalidTicket``."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise InvalidTicket(f"{name} must be a non-empty string without NUL characters, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidTicket(f"{name} is not valid Unicode: {value!r}") from error
+    return value
+
+
+def _required_text(_: object, attribute: attrs.Attribute[str], value: object) -> None:
+    checked_text(value, f"Ticket.{attribute.name}")
+
+
+def _optional_text(_: object, attribute: attrs.Attribute[str | None], value: object) -> None:
+    if value is not None:
+        checked_text(value, f"Ticket.{attribute.name}")
+
+
+def _text() -> Any:
+    return attrs.field(default=None, validator=_optional_text)
+
+
+def _optional_instant(value: datetime | None, field: attrs.Attribute[Any]) -> datetime | None:
+    return None if value is None else instant_of(value, f"Ticket.{field.name}")
+
+
+def _instant(**options: Any) -> Any:
+    return attrs.field(converter=attrs.Converter(_optional_instant, takes_field=True), **options)
+
+
+_STATES = ("awaiting_client", "awaiting_internal")
+
+
+@attrs.frozen(kw_only=True)
+class Ticket:
+    """A ticket as it is after a save. References are ids that the tenant's configuration has.
+
+    ``entered_at``, ``closed_at``, ``status_changed_at`` and ``response_state_changed_at`` are the
+    instants of the facts (aware datetimes); where one is missing, the moment of the call is taken.
+    Raises ``InvalidTicket`` or ``InvalidInstant`` for a field of the wrong type or value.
+    """
+
+    ticket_id: str = attrs.field(validator=_required_text)
+    entered_at: datetime = _instant()
+    ticket_number: str = attrs.field(validator=_required_text)
+    title: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    url: str | None = _text()
+    client_id: str | None = _text()
+    board_id: str | None = _text()
+    priority_id: str | None = _text()
+    status_id: str | None = _text()
+    assigned_to: str | None = _text()
+    response_state: str | None = attrs.field(default=None)
+    closed_at: datetime | None = _instant(default=None)
+    status_changed_at: datetime | None = _instant(default=None)
+    response_state_changed_at: datetime | None = _instant(default=None)
+
+    @ticket_number.default
+    def _number(self) -> str:
+        return self.ticket_id
+
+    @entered_at.validator
+    def _check_entered(self, _: object, value: datetime | None) -> None:
+        if value is None:
+            raise InvalidInstant("Ticket.entered_at is required: when the ticket was created")
+
+    @title.validator
+    def _check_title(self, _: object, value: object) -> None:
+        if value != "":
+            checked_text(value, "Ticket.title")
+
+    @response_state.validator
+    def _check_state(self, _: object, value: object) -> None:
+        if value is not None and value not in _STATES:
+            raise InvalidTicket(f"Ticket.response_state must be one of {', '.join(_STATES)} or None, not {value!r}")
+
+    def fields(self) -> dict[str, Any]:
+        """The columns that slaq stores of it."""
+        return {
+            "ticket_id": self.ticket_id,
+            "ticket_number": self.ticket_number,
+            "title": self.title,
+            "url": self.url,
+            "client_id": self.client_id,
+            "board_id": self.board_id,
+            "priority_id": self.priority_id,
+            "status_id": self.status_id,
+            "assigned_to": self.assigned_to,
+            "response_state": self.response_state,
+            "entered_at": self.entered_at,
+            "closed_at": self.closed_at,
+        }

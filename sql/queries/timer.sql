@@ -1,0 +1,17 @@
+-- name: now
+SELECT clock_timestamp()
+
+-- name: lease_due
+SELECT slaq.lease_due(%(limit)s::integer, %(now)s, %(lease)s, %(grace)s)
+
+-- name: next_wake
+SELECT is_due, wake_at FROM slaq.next_wake(%(now)s)
+
+-- name: promise_bodies
+SELECT slaq.promise_bodies_of_all(%(ids)s::text[])::text
+
+-- name: postpone
+SELECT slaq.postpone_alarm(%(tenant)s, %(ticket)s, %(version)s::bigint, %(now)s, %(error)s)
+
+-- name: backlog
+SELECT armed, due, failing, oldest_due_at FROM slaq.timer_backlog(%(now)s)
