@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
@@ -13,6 +13,7 @@ from slaq.promise import Channel
 Key: TypeAlias = tuple[Any, ...]
 
 CHANNELS = tuple(channel.value for channel in Channel)
+DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 RECIPIENTS = ("assignee", "board_manager", "escalation_manager")
 Escalation: TypeAlias = tuple[int | None, int | None, int | None]
 DEFAULT_ESCALATION: Escalation = (70, 90, 110)
@@ -125,9 +126,6 @@ class Hours(Record):
         return ("schedules", self.schedule, "hours", DAYS[self.day])
 
 
-DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-
-
 @attrs.frozen(kw_only=True)
 class Holiday(Record):
     """A closed date: ``2026-12-25``, or ``12-25`` of every year. With the schedule ``""``, it is of all schedules."""
@@ -171,7 +169,7 @@ class Target(Record):
     priority: str
     response: int | None = None
     resolution: int | None = None
-    escalation: Escalation = DEFAULT_ESCALATION
+    escalation: Escalation = attrs.field(default=DEFAULT_ESCALATION, converter=tuple)
     is_24x7: bool = False
 
     @property
@@ -187,9 +185,14 @@ class ItilTarget:
     target: Target
 
 
-def _in_order(members: tuple[str, ...]) -> Any:
+def _in_order(members: tuple[str, ...]) -> Callable[[Iterable[str]], tuple[str, ...]]:
     """A converter to a tuple in the order of ``members``: these lists are sets."""
-    return lambda given: tuple(member for member in members if member in given)
+
+    def convert(given: Iterable[str]) -> tuple[str, ...]:
+        chosen = set(given)
+        return tuple(member for member in members if member in chosen)
+
+    return convert
 
 
 @attrs.frozen(kw_only=True)

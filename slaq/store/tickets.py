@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -89,18 +89,23 @@ def read_ticket(tenant: str, ticket_id: str, schema: str) -> Steps[tuple[TicketS
 
 
 def _fetch_promises(tenant: str, document: Mapping[str, Any], schema: str) -> Steps[None]:
-    missing = missing_promises(tenant, [document])
+    make_room()
+    missing = missing_promises(tenant, document)
     if missing:
         rows = yield Statement(query("tickets", "promise_bodies", schema), {"tenant": tenant, "ids": missing})
         for promise_id, body in json.loads(rows[0][0]).items():
             promise_of(tenant, promise_id, body)
 
 
-def missing_promises(tenant: str, documents: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The promises that these documents name and this process has not seen yet."""
+def make_room() -> None:
+    """Forget the parsed promises when there are too many; call it before a batch, never within one."""
     if len(_promises) > _CACHED_PROMISES:
         _promises.clear()
-    named = {fact[4] for document in documents for fact in document["facts"] if fact[4] is not None}
+
+
+def missing_promises(tenant: str, document: Mapping[str, Any]) -> list[str]:
+    """The promises that a document names and this process has not parsed yet."""
+    named = {fact[4] for fact in document["facts"] if fact[4] is not None}
     return [promise_id for promise_id in named if (tenant, promise_id) not in _promises]
 
 

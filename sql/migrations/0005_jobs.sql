@@ -1,4 +1,4 @@
--- What slaq asks of its job queue, in the caller's transaction.
+-- What slaq asks of its job queue.
 -- Enqueue jobs in the caller's transaction. Applications may add jobs of slaq without seeing anybody's.
 -- jobs: [{"queue": ..., "task": ..., "args": {...}}, ...]
 CREATE FUNCTION slaq.enqueue(jobs jsonb) RETURNS void
@@ -20,4 +20,20 @@ BEGIN ATOMIC
     INSERT INTO slaq.procrastinate_jobs (queue_name, task_name, queueing_lock, args)
     VALUES ('sla', 'sla-resync', 'sla-resync:' || p_tenant, jsonb_build_object('tenant', p_tenant))
     ON CONFLICT (queueing_lock) WHERE status = 'todo' DO UPDATE SET priority = excluded.priority;
+END;
+
+-- Give back the jobs of workers that are gone or whose heart stopped. Everything here may be run twice; a job that
+-- takes its worker down again and again fails at last. The queueing lock is cleared: another may be waiting under it.
+CREATE FUNCTION slaq.recover_stalled_jobs(p_now timestamptz, p_stale interval, p_attempts integer) RETURNS SETOF bigint
+LANGUAGE sql VOLATILE SET search_path = slaq, pg_temp
+BEGIN ATOMIC
+    UPDATE slaq.procrastinate_jobs j SET
+        status = CASE WHEN j.attempts + 1 >= p_attempts THEN 'failed' ELSE 'todo' END::slaq.procrastinate_job_status,
+        attempts = j.attempts + 1,
+        queueing_lock = NULL,
+        worker_id = NULL
+    WHERE j.status = 'doing' AND NOT EXISTS (
+        SELECT FROM slaq.procrastinate_workers w WHERE w.id = j.worker_id AND w.last_heartbeat > p_now - p_stale
+    )
+    RETURNING j.id;
 END;

@@ -50,7 +50,7 @@ BEGIN ATOMIC
                 jsonb_build_array(1, t.escalation_1_percent),
                 jsonb_build_array(2, t.escalation_2_percent),
                 jsonb_build_array(3, t.escalation_3_percent)
-            ), '$[*] ? (@[1] != null)'),
+            ), 'strict $[*] ? (@[1] != null)'),
         'thresholds', (
             SELECT coalesce(jsonb_agg(jsonb_build_object(
                 'percent', n.threshold_percent,

@@ -48,12 +48,13 @@ BEGIN ATOMIC
         (SELECT min(a.wake_at) FROM slaq.sla_alarms a WHERE a.wake_at > p_now);
 END;
 
--- The bodies of promises of any tenant, by id.
-CREATE FUNCTION slaq.promise_bodies_of_all(p_ids text[]) RETURNS jsonb
+-- The bodies of promises of any tenant: p_wanted and the result are lists of [tenant, promise id(, body)].
+CREATE FUNCTION slaq.promise_bodies_of_all(p_wanted jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
-    SELECT coalesce(jsonb_object_agg(p.promise_id, p.body), '{}')
-    FROM slaq.sla_promises p WHERE p.promise_id = ANY (p_ids);
+    SELECT coalesce(jsonb_agg(jsonb_build_array(p.tenant, p.promise_id, p.body)), '[]')
+    FROM jsonb_array_elements(p_wanted) wanted
+    JOIN slaq.sla_promises p ON p.tenant = wanted ->> 0 AND p.promise_id = wanted ->> 1;
 END;
 
 -- Put off a ticket whose settling failed, so that it can neither block nor starve the others; its due_at stays.
@@ -82,12 +83,12 @@ END;
 
 REVOKE EXECUTE ON FUNCTION
     slaq.lease_due(integer, timestamptz, interval, interval), slaq.next_wake(timestamptz),
-    slaq.promise_bodies_of_all(text[]), slaq.postpone_alarm(text, text, bigint, timestamptz, text),
+    slaq.promise_bodies_of_all(jsonb), slaq.postpone_alarm(text, text, bigint, timestamptz, text),
     slaq.timer_backlog(timestamptz)
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     slaq.lease_due(integer, timestamptz, interval, interval), slaq.next_wake(timestamptz),
-    slaq.promise_bodies_of_all(text[]), slaq.postpone_alarm(text, text, bigint, timestamptz, text),
+    slaq.promise_bodies_of_all(jsonb), slaq.postpone_alarm(text, text, bigint, timestamptz, text),
     slaq.timer_backlog(timestamptz)
 TO slaq_worker;
 

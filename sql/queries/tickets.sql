@@ -21,3 +21,6 @@ SELECT set_config('slaq.tenant', %(tenant)s, true)
 
 -- name: open_tickets_after
 SELECT slaq.open_tickets_after(%(tenant)s, %(after)s, %(limit)s::integer)
+
+-- name: enqueue
+SELECT slaq.enqueue(%(jobs)s::jsonb)

@@ -8,10 +8,13 @@ SELECT slaq.lease_due(%(limit)s::integer, %(now)s, %(lease)s, %(grace)s)
 SELECT is_due, wake_at FROM slaq.next_wake(%(now)s)
 
 -- name: promise_bodies
-SELECT slaq.promise_bodies_of_all(%(ids)s::text[])::text
+SELECT slaq.promise_bodies_of_all(%(wanted)s::jsonb)::text
 
 -- name: postpone
 SELECT slaq.postpone_alarm(%(tenant)s, %(ticket)s, %(version)s::bigint, %(now)s, %(error)s)
 
 -- name: backlog
 SELECT armed, due, failing, oldest_due_at FROM slaq.timer_backlog(%(now)s)
+
+-- name: recover_stalled_jobs
+SELECT slaq.recover_stalled_jobs(%(now)s, %(stale)s, %(attempts)s::integer)

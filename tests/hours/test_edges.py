@@ -92,9 +92,9 @@ def test_a_tzinfo_without_an_offset_is_naive() -> None:
 def test_any_zone_in_and_plain_utc_out(start: datetime, target: timedelta) -> None:
     """Whatever names the instant, the answers are the standard library's own types, in UTC."""
     due = OFFICE.deadline(start, target)
-    elapsed = OFFICE.elapsed(start, start + HOUR)
+    elapsed = OFFICE.elapsed(start, at("2024-01-15T16:00Z"))
     assert (at("2024-01-15T15:00Z") + target, HOUR) == (due, elapsed)
-    for answer in (due, OFFICE.next_open(start), *(s.start for s in OFFICE.segments(start, start + DAY))):
+    for answer in (due, OFFICE.next_open(start), *(s.start for s in OFFICE.segments(start, at("2024-01-16T15:00Z")))):
         assert (datetime, UTC) == (type(answer), answer.tzinfo)
     assert timedelta is type(elapsed) is type(OFFICE.remaining(due, start))
 
@@ -206,10 +206,15 @@ def test_the_ends_of_time(zone: str) -> None:
     assert last - DAY == desk.deadline(last - 2 * DAY, DAY)
     assert 2 * DAY == desk.elapsed(last - 2 * DAY, last)
     assert timedelta() < desk.elapsed(first, first + 2 * DAY) <= 2 * DAY
-    far_holiday = Schedule(zone, ALL_DAY, [Holiday("9998-06-01")])
-    assert 2 * DAY == far_holiday.elapsed(at("9998-05-31T00:00Z"), at("9998-06-03T00:00Z"))
     with pytest.raises(NeverOpens):
         OFFICE.next_open(last)
+
+
+def test_a_holiday_in_the_last_years_leaves_no_room_for_a_cycle() -> None:
+    """Then the table itself runs to the end of time."""
+    schedule = Schedule("Asia/Tokyo", ALL_DAY, [Holiday("9998-06-01")])
+    assert 2 * DAY == schedule.elapsed(at("9998-05-31T00:00Z"), at("9998-06-03T00:00Z"))
+    assert schedule.is_open(datetime.max.replace(tzinfo=UTC))
 
 
 # ── holidays ──

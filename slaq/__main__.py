@@ -1,0 +1,5 @@
+"""``python -m slaq``."""
+
+from slaq.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The subcommands of ``slaq``: each reads its options, calls the library, and prints."""
