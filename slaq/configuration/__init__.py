@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from slaq.configuration.document import TenantConfiguration, read_tenant
-from slaq.configuration.reader import Table, shown, text
+from slaq.configuration.reader import Table, label, shown
 from slaq.errors import InvalidConfiguration
 
 __all__ = ["Configuration", "TenantConfiguration", "presets"]
@@ -76,7 +76,7 @@ class Configuration:
 
 def _refuse_tenants(document: Mapping[str, Any], tenant: str, problems: list[str]) -> None:
     try:
-        text(tenant)
+        label(tenant)
     except ValueError as error:
         problems.append(f"tenants: {shown(tenant)} {error}")
     if "tenants" in document:

@@ -14,6 +14,7 @@ from slaq.configuration.reader import (
     choice,
     email,
     flag,
+    label,
     minutes,
     number_of,
     percent,
@@ -87,7 +88,7 @@ def read_tenant(tenant: str, table: Table) -> TenantConfiguration:
             entry.close()
     configuration = TenantConfiguration(
         tenant=tenant,
-        name=table.take("name", text, None),
+        name=table.take("name", label, None),
         prune=table.take("prune", flag, default=False),
         tables=frozenset(table.values),
         records=_by_kind([record for record in found if isinstance(record, Record)]),
@@ -133,33 +134,33 @@ def _read_settings(table: Table) -> Settings:
 def _read_user(id: str, table: Table) -> Iterator[Record]:
     yield User(
         id=id,
-        name=table.take("name", text, id),
+        name=table.take("name", label, id),
         email=table.take("email", email, None),
         is_active=table.take("is_active", flag, default=True),
     )
 
 
 def _read_priority(id: str, table: Table) -> Iterator[Record]:
-    yield Priority(id=id, name=table.take("name", text, id), itil_level=table.take("itil_level", number_of(1, 5), None))
+    yield Priority(id=id, name=table.take("name", label, id), itil_level=table.take("itil_level", number_of(1, 5), None))
 
 
 def _read_status(id: str, table: Table) -> Iterator[Record]:
     yield Status(
         id=id,
-        name=table.take("name", text, id),
+        name=table.take("name", label, id),
         is_closed=table.take("is_closed", flag, default=False),
         pauses_sla=table.take("pauses_sla", flag, default=False),
     )
 
 
 def _read_client(id: str, table: Table) -> Iterator[Record]:
-    yield Client(id=id, name=table.take("name", text, id), policy=table.take("policy", text, None))
+    yield Client(id=id, name=table.take("name", label, id), policy=table.take("policy", text, None))
 
 
 def _read_board(id: str, table: Table) -> Iterator[Record]:
     yield Board(
         id=id,
-        name=table.take("name", text, id),
+        name=table.take("name", label, id),
         manager=table.take("manager", text, None),
         policy=table.take("policy", text, None),
     )
@@ -179,7 +180,7 @@ def _read_board(id: str, table: Table) -> Iterator[Record]:
 def _read_policy(id: str, table: Table) -> Iterator[Record | ItilTarget]:
     yield Policy(
         id=id,
-        name=table.take("name", text, id),
+        name=table.take("name", label, id),
         description=table.take("description", text, None),
         is_default=table.take("is_default", flag, default=False),
         schedule=table.take("schedule", text, None),

@@ -23,6 +23,7 @@ _DURATION = re.compile(r"(?:(\d{1,9})h)? ?(?:(\d{1,10})m)?")
 _DAYS = re.compile(r"\d+ ?d\b.*")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _LARGEST = 2**31 - 1
+_LONGEST = 200
 
 
 def dotted(path: Path) -> str:
@@ -88,7 +89,7 @@ class Table:
         for name in self.values:
             self._known.add(name)
             try:
-                (read or text)(name)
+                (read or label)(name)
             except ValueError as error:
                 self.note((), name, str(error))
             else:
@@ -116,6 +117,13 @@ def text(value: object) -> str:
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError("has characters that cannot be stored")
     return value
+
+
+def label(value: object) -> str:
+    """A name or an id: text that is short enough for an index."""
+    if len(text(value)) > _LONGEST:
+        raise ValueError(f"is longer than {_LONGEST} characters")
+    return cast("str", value)
 
 
 def flag(value: object) -> bool:

@@ -156,6 +156,11 @@ class Policy(Record):
     schedule: str | None = None
 
 
+def _levels(percents: Iterable[int | None]) -> Escalation:
+    first, second, third = percents
+    return first, second, third
+
+
 @attrs.frozen(kw_only=True)
 class Target(Record):
     """What a policy promises tickets of one priority, in minutes of business time."""
@@ -169,7 +174,7 @@ class Target(Record):
     priority: str
     response: int | None = None
     resolution: int | None = None
-    escalation: Escalation = attrs.field(default=DEFAULT_ESCALATION, converter=tuple)
+    escalation: Escalation = attrs.field(default=DEFAULT_ESCALATION, converter=_levels)
     is_24x7: bool = False
 
     @property

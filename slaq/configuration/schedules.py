@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from zoneinfo import available_timezones
 
 from slaq import hours
-from slaq.configuration.reader import Table, flag, items, near, text
+from slaq.configuration.reader import Table, flag, items, label, near, text
 from slaq.configuration.records import DAYS, Holiday, Hours, Record, Schedule
 
 _LEAP_YEAR = 2000
@@ -21,7 +21,7 @@ def read_schedules(table: Table, shared: list[Holiday]) -> Iterator[Record]:
     for id, entry in table.tables():
         schedule = Schedule(
             id=id,
-            name=entry.take("name", text, id),
+            name=entry.take("name", label, id),
             timezone=entry.need("timezone", _timezone, "UTC"),
             is_default=entry.take("is_default", flag, default=False),
             is_24x7=entry.take("is_24x7", flag, default=False),

@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 import psycopg
 from psycopg import AsyncConnection, Connection
-from psycopg.errors import ProgramLimitExceeded
 
 from slaq.configuration import Configuration, TenantConfiguration
 from slaq.configuration.difference import Change, Difference, State, compare, plan
@@ -58,7 +57,7 @@ def _explained() -> Generator[None, None, None]:
     """What the database refused after all, as a mistake of the configuration."""
     try:
         yield
-    except (UnknownReference, InvalidTicket, psycopg.IntegrityError, psycopg.DataError, ProgramLimitExceeded) as error:
+    except (UnknownReference, InvalidTicket, psycopg.IntegrityError, psycopg.DataError) as error:
         cause = error if isinstance(error, psycopg.Error) else error.__cause__
         diag = cause.diag if isinstance(cause, psycopg.Error) else None
         parts = (diag.table_name, diag.message_primary, diag.message_detail) if diag else (str(error),)

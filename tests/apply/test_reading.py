@@ -72,6 +72,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"users": {"ada": 3}}, "tenants.acme.users.ada: 3 is not a table"),
     ({"users": {"": {}}}, 'tenants.acme.users: "" is empty'),
     ({"users": {"a\0": {}}}, "cannot be stored"),
+    ({"users": {"a" * 201: {}}}, "is longer than 200 characters"),
+    (policy(name="\U0001f40c" * 201), "is longer than 200 characters"),
     ({"users": {"ada": {"name": "\ud800"}}}, "cannot be stored"),
     ({"name": 5}, "tenants.acme.name: 5 is not text"),
     ({"settings": {"pause_on_awaiting_client": 1}}, "pause_on_awaiting_client: 1 is neither true nor false"),
@@ -232,8 +234,8 @@ def test_a_file_that_cannot_be_read(unreadable: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_toml() -> None:
-    with pytest.raises(InvalidConfiguration, match=r"not TOML: .*line 1"):
-        Configuration.parse("[tenants")
+    with pytest.raises(InvalidConfiguration, match=r"not TOML: Cannot overwrite a value .*line 2"):
+        Configuration.parse("prune = true\nprune = true\n\n")
 
 
 def test_a_file_of_no_tenant_needs_one_named() -> None:

