@@ -54,4 +54,11 @@ def load_settings(file: Path | None = None) -> Settings:
             Settings, appname="slaq", config_files=[chosen], config_files_var=None, env_prefix="SLAQ_"
         )
     except (typed_settings.exceptions.TsError, ValueError) as error:
-        raise ConfigurationError(f"settings are wrong: {error}") from error
+        raise ConfigurationError(f"settings are wrong: {'; '.join(_reasons(error))}") from error
+
+
+def _reasons(error: BaseException) -> list[str]:
+    """The innermost messages of an error, each naming the setting it is about."""
+    if isinstance(error, BaseExceptionGroup):
+        return [reason for inner in error.exceptions for reason in _reasons(inner)]
+    return [" ".join([str(error), *getattr(error, "__notes__", [])])]

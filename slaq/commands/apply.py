@@ -22,8 +22,5 @@ def apply(source: str, tenant: str | None, dry_run: bool, prune: bool) -> None:
     """
     configuration = Configuration.load(source, tenant=tenant)
     with connected() as (conn, settings):
-        difference = list(apply_configuration(conn, configuration, schema=settings.schema, prune=prune, dry_run=dry_run))
-    for change in difference:
-        click.echo(str(change))
-    if not difference:
-        click.echo("nothing to change")
+        difference = apply_configuration(conn, configuration, schema=settings.schema, prune=prune, dry_run=dry_run)
+    click.echo(str(difference) if len(difference) else "nothing to change")

@@ -65,7 +65,9 @@ class Configuration:
             if table.has("tenants"):
                 table.close()
             else:
-                problems.append(f"tenants: is missing: the file has {shown(list(document))}; to apply it to one tenant, name that")
+                problems.append(
+                    f"tenants: is missing: the file has {shown(list(document))}; to apply it to one tenant, name that"
+                )
         else:
             _refuse_tenants(document, tenant, problems)
             tenants = [read_tenant(tenant, Table(("tenants", tenant), document, problems))] if not problems else []

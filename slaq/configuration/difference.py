@@ -38,9 +38,7 @@ class Change:
     @property
     def record(self) -> Record:
         """The record as it will be, or as it was."""
-        record = self.after or self.before
-        assert record is not None
-        return record
+        return cast("Record", self.after or self.before)
 
     def __str__(self) -> str:
         """``+ policy gold: name Gold``, ``~ schedule berlin: timezone UTC -> Europe/Berlin``, ``- threshold gold 75``."""
@@ -90,7 +88,10 @@ def _fields(record: Record) -> dict[str, Any]:
 
 
 def _label(record: Record) -> str:
-    key = [DAYS[record.day] if name == "day" and isinstance(record, Hours) else getattr(record, name) for name in record.keys]
+    key = [
+        DAYS[record.day] if name == "day" and isinstance(record, Hours) else getattr(record, name)
+        for name in record.keys
+    ]
     return " ".join([record.kind, *(str(part) for part in key if part != "")])
 
 
@@ -183,9 +184,9 @@ def _move_defaults(document: TenantConfiguration, draft: _Draft) -> None:
     """There is one default: when the document names one, the record that was it no longer is."""
     for kind in (Schedule, Policy):
         new = next((record.key for record in document.of(kind).values() if record.is_default), None)
-        for key, record in _of(draft, kind).items() if new else ():
-            if key != new and record.is_default:
-                draft[kind] = {**draft[kind], key: attrs.evolve(record, is_default=False)}
+        for key, record in list(_of(draft, kind).items()):
+            if new and key != new and record.is_default:
+                draft[kind][key] = attrs.evolve(record, is_default=False)
 
 
 def _unknown_references(document: TenantConfiguration, draft: State) -> Iterator[str]:
@@ -195,7 +196,9 @@ def _unknown_references(document: TenantConfiguration, draft: State) -> Iterator
             for field, referred in record.references.items():
                 id = getattr(record, field)
                 if id and (id,) not in draft[referred]:
-                    place = dotted(("tenants", document.tenant, *record.path, *(() if field in record.keys else (field,))))
+                    place = dotted(
+                        ("tenants", document.tenant, *record.path, *(() if field in record.keys else (field,)))
+                    )
                     hint = near(id, (key[0] for key in draft[referred]))
                     yield f"{place}: {shown(id)} is no {referred.kind} of this file or of the tenant{hint}"
 
@@ -204,17 +207,20 @@ def _let_go(document: TenantConfiguration, draft: _Draft) -> Iterator[str]:
     """Take what goes out of the records that stay, as the database would; it refuses to do so for schedules."""
     for kind in KINDS:
         for key, record in list(draft[kind].items()):
-            if key in document.of(kind):
-                continue
-            for field, referred in record.references.items():
-                id = getattr(record, field)
-                if field in record.keys or id is None or (id,) in draft[referred]:
-                    continue
-                if referred is Schedule:
-                    place = dotted(("tenants", document.tenant, "schedules"))
-                    yield f"{place}: {shown(id)} cannot be removed: policy {shown(key[0])}, which stays, uses it"
-                record = attrs.evolve(record, **{field: None})
-            draft[kind][key] = record
+            lost = [] if key in document.of(kind) else _lost(record, draft)
+            if isinstance(record, Policy) and lost:
+                place = dotted(("tenants", document.tenant, "schedules"))
+                yield f"{place}: {shown(record.schedule)} cannot be removed: policy {shown(record.id)}, which stays, uses it"
+            draft[kind][key] = attrs.evolve(record, **dict.fromkeys(lost))
+
+
+def _lost(record: Record, draft: State) -> list[str]:
+    """The fields in which a record refers to what is gone."""
+    return [
+        field
+        for field, referred in record.references.items()
+        if field not in record.keys and (id := getattr(record, field)) and (id,) not in draft[referred]
+    ]
 
 
 def _name_clashes(document: TenantConfiguration, draft: State) -> Iterator[str]:

@@ -118,7 +118,9 @@ def _check_names(configuration: TenantConfiguration, table: Table) -> None:
     names: dict[str, str] = {}
     for policy in configuration.of(Policy).values():
         if policy.name in names:
-            table.note((*policy.path, "name"), policy.name, f"is already the name of policy {shown(names[policy.name])}")
+            table.note(
+                (*policy.path, "name"), policy.name, f"is already the name of policy {shown(names[policy.name])}"
+            )
         names[policy.name] = policy.id
 
 
@@ -141,7 +143,9 @@ def _read_user(id: str, table: Table) -> Iterator[Record]:
 
 
 def _read_priority(id: str, table: Table) -> Iterator[Record]:
-    yield Priority(id=id, name=table.take("name", label, id), itil_level=table.take("itil_level", number_of(1, 5), None))
+    yield Priority(
+        id=id, name=table.take("name", label, id), itil_level=table.take("itil_level", number_of(1, 5), None)
+    )
 
 
 def _read_status(id: str, table: Table) -> Iterator[Record]:

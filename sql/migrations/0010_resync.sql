@@ -29,6 +29,13 @@ CREATE CONSTRAINT TRIGGER resync AFTER UPDATE ON slaq.boards DEFERRABLE INITIALL
     WHEN (OLD.sla_policy_id IS DISTINCT FROM NEW.sla_policy_id) EXECUTE FUNCTION slaq.configuration_changed();
 CREATE CONSTRAINT TRIGGER resync AFTER UPDATE ON slaq.statuses DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (OLD.is_closed IS DISTINCT FROM NEW.is_closed) EXECUTE FUNCTION slaq.configuration_changed();
+-- Their removal empties the references of tickets, which may change policy or closing.
+CREATE CONSTRAINT TRIGGER resync_removed AFTER DELETE ON slaq.clients DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION slaq.configuration_changed();
+CREATE CONSTRAINT TRIGGER resync_removed AFTER DELETE ON slaq.boards DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION slaq.configuration_changed();
+CREATE CONSTRAINT TRIGGER resync_removed AFTER DELETE ON slaq.statuses DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION slaq.configuration_changed();
 
 -- A schedule that never opens is refused when it is written, not when somebody's next ticket needs it.
 CREATE FUNCTION slaq.check_schedule_opens() RETURNS trigger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,7 @@ def test_every_mistake_is_told_at_once_with_table_key_and_value() -> None:
         Configuration.parse(text)
     assert caught.value.problems == [
         'tenants.acme.users.ada.email: "nope" is not an e-mail address',
-        "tenants.acme.policies.gold.targets.high.response: -5 is not a positive number of minutes (30) "
-        'or of hours and minutes ("30m", "4h", "1h 30m")',
+        'tenants.acme.policies.gold.targets.high.response: -5 is not a positive number of minutes (30) or of hours and minutes ("30m", "4h", "1h 30m")',
         'tenants.acme.policies.gold.targets.high.respond: 3 stands under an unknown key; did you mean "response"?',
         'tenants.acme.prune: "yes" is neither true nor false',
         'tenants."acme.com".clients.x.policy: 5 is not text',
@@ -84,7 +83,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"schedules": {"desk": {"hours": {"mon": ["09:00-10:00"]}}}}, "tenants.acme.schedules.desk.timezone: is missing"),
     (schedule(hours={"mon": ["9-17"]}), "hours.mon: \"9-17\" is not an opening: '9' is not a time of day"),
     (schedule(hours={"mon": ["09:00"]}), 'hours.mon: "09:00" is not an opening; write "09:00-17:00"'),
-    (schedule(hours={"mon": ["09:00-09:00"]}), 'hours.mon: "09:00-09:00" is not an opening: start_time and end_time are both'),
+    (
+        schedule(hours={"mon": ["09:00-09:00"]}),
+        'hours.mon: "09:00-09:00" is not an opening: start_time and end_time are both',
+    ),
     (schedule(hours={"mon": ["24:00-25:00"]}), 'hours.mon: "24:00-25:00" is not an opening'),
     (schedule(hours={"mon": "09:00-10:00"}), 'hours.mon: "09:00-10:00" is not a list'),
     (schedule(hours={"mon": [9]}), "hours.mon: 9 is not text"),
@@ -114,12 +116,18 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (policy(itil_targets={"6": {"response": 5}}), 'gold.itil_targets: "6" is not one of the numbers 1 to 5'),
     (policy(thresholds={"0": {}}), 'gold.thresholds: "0" is not a positive whole percentage'),
     (policy(thresholds={"050": {}}), 'gold.thresholds: "050" is not a positive whole percentage'),
-    (policy(thresholds={"50": {"channels": ["sms"]}}), 'thresholds.50.channels: ["sms"] names "sms", which is not one of'),
+    (
+        policy(thresholds={"50": {"channels": ["sms"]}}),
+        'thresholds.50.channels: ["sms"] names "sms", which is not one of',
+    ),
     (policy(thresholds={"50": {"channels": ["email", "email"]}}), "names something twice"),
     (policy(thresholds={"50": {"notify": ["assigne"]}}), 'did you mean "assignee"?'),
     (policy(thresholds={"50": {"type": "warn"}}), 'thresholds.50.type: "warn" is not one of "warning", "breach"'),
     ({"boards": {"b": {"escalation_managers": {"1": {}}}}}, "boards.b.escalation_managers.1.manager: is missing"),
-    ({"boards": {"b": {"escalation_managers": {"4": {}}}}}, 'escalation_managers: "4" is not one of the numbers 1 to 3'),
+    (
+        {"boards": {"b": {"escalation_managers": {"4": {}}}}},
+        'escalation_managers: "4" is not one of the numbers 1 to 3',
+    ),
     (
         {"policies": {"a": {"is_default": True}, "b": {"is_default": True}}},
         'tenants.acme.policies.b.is_default: true makes a second default beside "a"',
@@ -142,7 +150,7 @@ def test_a_mistake_is_told_once(document: dict[str, Any], problem: str) -> None:
     assert told.startswith("tenants.acme")
 
 
-EVERY_DAY = [f"{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 32) if day <= [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1]]  # fmt: skip
+EVERY_DAY = [(date(2000, 1, 1) + timedelta(day)).strftime("%m-%d") for day in range(366)]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +173,7 @@ def test_what_opens_round_the_clock_needs_no_hours() -> None:
     assert document.tenants[0].of(Schedule)[("desk",)].is_24x7
 
 
-def test_hours_run_over_days_and_into_the_next_day() -> None:
+def test_f40_a_day_has_any_number_of_openings_and_they_may_run_into_the_next() -> None:
     hours = {"fri-mon": ["22:00-06:00"], "tue": ["00:00-24:00", "09:30:15-10:00:00"]}
     [tenant] = Configuration.of(schedule(hours=hours), tenant="acme").tenants
     assert sorted((entry.day, entry.start, entry.end) for entry in tenant.of(Hours).values()) == [
@@ -195,7 +203,11 @@ def test_minutes_and_hours(written: object, minutes: int) -> None:
 
 
 def test_escalation_levels_are_70_90_110_unless_given_and_those_left_out_are_off() -> None:
-    targets = {"high": {"response": 5}, "low": {"response": 5, "escalation": {3: 120}}, "none": {"response": 5, "escalation": {}}}
+    targets = {
+        "high": {"response": 5},
+        "low": {"response": 5, "escalation": {3: 120}},
+        "none": {"response": 5, "escalation": {}},
+    }
     [tenant] = Configuration.of(policy(targets=targets), tenant="acme").tenants
     levels = {each.priority: each.escalation for each in tenant.of(Target).values()}
     assert levels == {"high": (70, 90, 110), "low": (None, None, 120), "none": (None, None, None)}
@@ -220,17 +232,12 @@ def test_a_name_is_the_id_unless_given() -> None:
     assert tenant.of(Policy)[("gold",)].name == "gold"
 
 
-@pytest.fixture
-def unreadable(tmp_path: Path) -> Iterator[Path]:
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "slaq.toml"
     path.write_bytes(b"\xff\xfe")
-    yield path
-
-
-def test_a_file_that_cannot_be_read(unreadable: Path, tmp_path: Path) -> None:
-    for path in (unreadable, tmp_path, tmp_path / "missing.toml"):
+    for source in (path, tmp_path, tmp_path / "missing.toml"):
         with pytest.raises(InvalidConfiguration, match="cannot be read"):
-            Configuration.load(path)
+            Configuration.load(source)
 
 
 def test_a_file_that_is_not_toml() -> None:

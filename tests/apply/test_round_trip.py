@@ -12,7 +12,9 @@ from slaq.configuration import Configuration
 from slaq.configuration.records import CHANNELS, DAYS, RECIPIENTS
 from slaq.services.apply import apply
 
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8).filter(
+    str.strip
+)
 ids = st.sampled_from(["a", "b", "ü ö", "d.e"])
 flags = st.booleans()
 minutes = st.integers(1, 2**31 - 1) | st.integers(1, 999).map("{}h".format) | st.integers(1, 99).map("1h {}m".format)
@@ -22,7 +24,9 @@ def some_of(values: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(values), unique=True)
 
 
-def keys(required: dict[str, Any] | None = None, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+def keys(
+    required: dict[str, Any] | None = None, **optional: st.SearchStrategy[Any]
+) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(required or {}, optional=optional)
 
 
@@ -112,7 +116,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(first=documents(), second=documents())
-def test_a_document_is_what_is_there_after_it_was_applied(app_conn: Connection, first: dict[str, Any], second: dict[str, Any]) -> None:
+def test_a_document_is_what_is_there_after_it_was_applied(
+    app_conn: Connection, first: dict[str, Any], second: dict[str, Any]
+) -> None:
     second["prune"] = True  # what else the first left could be in the way, as a name is
     try:
         for document in (first, second):

@@ -44,12 +44,13 @@ def any_schedule(draw: st.DrawFn) -> Schedule:
 
 
 schedules = st.one_of(st.sampled_from(SCHEDULES), st.sampled_from(SCHEDULES), any_schedule())
-targets = st.one_of(
-    st.none(),
+promised = st.one_of(
     st.integers(0, 4).map(lambda hours: timedelta(hours=hours)),
+    st.integers(1, 16).map(lambda count: count * QUARTER),
     st.integers(1, 40).map(lambda count: count * QUARTER),
     st.integers(1, 10**10).map(lambda number: timedelta(microseconds=number)),
 )
+targets = st.one_of(promised, promised, promised, promised, st.none())
 levels = st.lists(st.sampled_from([25, 50, 70, 90, 100, 110, 150]), max_size=3, unique=True).map(
     lambda percents: tuple(Escalation(level, percent) for level, percent in enumerate(sorted(percents), 1))
 )
@@ -60,7 +61,7 @@ thresholds = st.lists(st.sampled_from([1, 33, 50, 75, 90, 100, 120, 200]), max_s
 
 @st.composite
 def promises(draw: st.DrawFn, schedule: st.SearchStrategy[Schedule] = schedules) -> Promise:
-    """Any promise, one in four with a phase that is not promised."""
+    """Any promise; one target in five is missing."""
     return Promise(draw(schedule), draw(targets), draw(targets), draw(thresholds), draw(levels))
 
 
@@ -68,7 +69,7 @@ offsets = st.integers(0, 96).map(lambda quarters: quarters * QUARTER)
 gaps = st.one_of(st.just(timedelta()), offsets, st.integers(0, 7200).map(lambda seconds: timedelta(seconds=seconds)))
 PLAIN = (
     *((FactKind.PAUSED, source) for source in PauseSource),
-    *((FactKind.RESUMED, source) for source in PauseSource),
+    *((FactKind.RESUMED, source) for source in PauseSource for _ in range(2)),
     (FactKind.ANSWERED, None),
     (FactKind.RESOLVED, None),
     (FactKind.REOPENED, None),
@@ -77,22 +78,21 @@ PLAIN = (
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, late: bool = False, retargets: bool = True, most: int = 9) -> list[Fact]:
+def logs(draw: st.DrawFn, *, late: bool = False, retargets: bool = True, most: int = 12) -> list[Fact]:
     """A change log of one ticket: what happened and when it became known, some things together.
 
     With ``late`` a fact may become known up to two days after it happened, or lie before the start.
     """
     pool = [draw(promises()) for _ in range(2)]
-    if draw(st.booleans()):
-        pool.append(attrs.evolve(pool[0], response=draw(targets)))  # much alike
+    pool.append(attrs.evolve(pool[0], response=draw(targets), resolution=draw(targets)))  # much alike
     log = [Fact(FactKind.STARTED, START, START, promise=pool[0])]
     now, change = START, 0
-    for _ in range(draw(st.integers(0, most))):
+    for _ in range(draw(st.integers(1, most))):
         if draw(st.integers(0, 4)):
             now, change = now + draw(gaps), change + 1
         at = now - draw(offsets) * draw(st.integers(0, 2)) if late and draw(st.booleans()) else now
         if retargets and draw(st.integers(0, 3)) == 0:
-            log.append(Fact(FactKind.RETARGETED, now, now, promise=draw(st.sampled_from(pool)), change=change))
+            log.append(Fact(FactKind.RETARGETED, now, now, promise=draw(st.sampled_from([*pool, pool[0]])), change=change))
         else:
             kind, source = draw(st.sampled_from(PLAIN))
             log.append(Fact(kind, at, now, source, change=change))

@@ -21,7 +21,7 @@ from .draw import promises as draw_promises
 INSTANT = timedelta(microseconds=1)
 PERCENTS = (1, 33, 50, 75, 90, 100, 101, 120, 200, 300)
 
-law = settings(max_examples=int(__import__('os').environ.get('EX','120')), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+law = settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def clocks_of(log: Sequence[Fact]) -> Clocks:
@@ -117,7 +117,7 @@ def test_a_pause_that_costs_no_open_time_moves_nothing(log: list[Fact], hours: i
     before, after = clocks_of(log), clocks_of([*log, *pause])
     assert before.crossings == after.crossings
     for old, new in zip(before.phases, after.phases, strict=True):
-        assert (old.due_at, old.finished_at, old.paused_at) == (new.due_at, new.finished_at, new.paused_at)
+        assert (old.due_at, old.finished_at) == (new.due_at, new.finished_at)
         assert [old.used(START + step * timedelta(hours=7)) for step in range(60)] == [
             new.used(START + step * timedelta(hours=7)) for step in range(60)
         ]
