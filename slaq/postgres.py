@@ -291,9 +291,10 @@ class EmbeddedPostgres:
             self._run("pg_ctl", *arguments, account=account)
 
     def _make_way(self) -> None:
-        """See an earlier server out, and what may be left of its pid file: Postgres believes any living pid."""
+        """See an earlier server out, and off its lock files: Postgres believes any living pid in them."""
         if not any(self._recorded() is None for _ in _moments()):
             raise PostgresUnavailable(f"an earlier Postgres in {self.directory} does not end; see {self.log}")
+        (self.data_directory.parent / "run" / f"{_SOCKET}.lock").unlink(missing_ok=True)
         file = self.data_directory / "postmaster.pid"
         if file.exists():
             # Not deleted, since Postgres finds in it what orphans of that server would still be attached to.

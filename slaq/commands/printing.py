@@ -52,7 +52,7 @@ def bar(percent: float | None, width: int = 12) -> str:
     if percent is None:
         return "-"
     filled = min(int(percent * width / 100), width)
-    return f"{'█' * filled}{'░' * (width - filled)} {percent:.0f} %"
+    return f"{'█' * filled}{'░' * (width - filled)} {f'{percent:.0f}' if percent < 1000 else '>999'} %"
 
 
 def remaining(phase: PhaseStatus) -> str:

@@ -32,7 +32,7 @@ async def _run(settings: Settings, on_threshold: OnThreshold) -> None:
     stop_on_signals(stop)
     try:
         await run_worker(settings, conninfo(settings), stop, on_threshold)
-    except* Exception as group:
+    except BaseExceptionGroup as group:  # of the loops, which end together
         raise group.exceptions[0] from None
     if not stop.is_set():
         raise click.ClickException("the worker stopped although nobody asked it to")

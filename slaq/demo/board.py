@@ -60,7 +60,9 @@ class Board:
 
     def render(self, note: str) -> RenderableType:
         """The board as rich draws it."""
-        table = Table("ticket", "title", "status", "response", "resolution", "next crossing", "last message", expand=True)
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("ticket", "title", "status", "response", "resolution", "next crossing", "last message"):
+            table.add_column(name, no_wrap=True, overflow="ellipsis")
         last = {message.ticket_id: message.text for message in self.messages}
         for ticket_id, status in self.statuses.items():
             table.add_row(
@@ -72,7 +74,6 @@ class Board:
                 _next(status),
                 escape(last.get(ticket_id, "")),
             )
-            table.columns[6].no_wrap = True
         lines = [f"{m.at:%H:%M:%S}  {m.text}" for m in self.messages[-_SHOWN_MESSAGES:]]
         return Group(table, Text("\n".join(lines), style="dim"), Text("\n".join(self.events[-3:])), Text(note, style="bold"))
 
@@ -83,4 +84,4 @@ def _next(status: SlaStatus) -> str:
         return "-"
     seconds = (crossing.crossed_at - status.at).total_seconds()
     ahead = f"in {seconds:.0f} s" if seconds < 120 else f"{crossing.crossed_at:%d %b %H:%M}"
-    return f"{crossing.phase.value[:5]} {crossing.percent} % {ahead}"
+    return f"{crossing.phase.value} {crossing.percent} % {ahead}"

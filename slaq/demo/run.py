@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ from slaq.configuration import Configuration
 from slaq.demo.board import Board
 from slaq.demo.summary import summarise
 from slaq.demo.tickets import BOARDS, Desk, Step, opening, steps
-from slaq.hours import Schedule
+from slaq.hours import Entry, Holiday, Schedule
 from slaq.services.apply import apply
 from slaq.services.service import SyncSlaService
 from slaq.store.database import Statement, Steps, run
@@ -65,7 +66,7 @@ def run_demo(course: Course) -> dict[str, Any]:
             grant(admin, schema, course.grant_to, to_worker=True)
     with psycopg.connect(course.app_conninfo) as conn, run_with_tenant(TENANT):
         with conn.transaction():
-            apply(conn, Configuration.parse(files("slaq.demo").joinpath("desk.toml").read_text("utf-8")), schema=schema)
+            apply(conn, Configuration.parse(_desk()), schema=schema)
         service = SyncSlaService(schema=schema)
         with _worker(course):
             desk = _open_desk(course, service, conn)
@@ -78,7 +79,7 @@ def run_demo(course: Course) -> dict[str, Any]:
 
 def _open_desk(course: Course, service: SyncSlaService, conn: Connection[Any]) -> Desk:
     """Put the tickets in, each in a transaction of the host application."""
-    tickets = opening(_now(conn, course.settings.schema), _schedules(conn, course.settings.schema), course.seconds or 60)
+    tickets = opening(_now(conn, course.settings.schema), demo_schedules(), course.seconds or 60)
     desk = Desk({ticket.ticket_id: ticket for ticket in tickets})
     for ticket in tickets:
         with conn.transaction():
@@ -86,19 +87,22 @@ def _open_desk(course: Course, service: SyncSlaService, conn: Connection[Any]) -
     return desk
 
 
-def _schedules(conn: Connection[Any], schema: str) -> dict[str, Schedule]:
-    """The schedule of each board, as the desk's file has it."""
-    import tomllib
+def demo_schedules() -> dict[str, Schedule]:
+    """The schedule of each board as the desk's file has it, and the one that never closes."""
+    desk = tomllib.loads(_desk())["tenants"][TENANT]
+    opened = {board: _schedule(desk["schedules"][board], desk["holidays"]) for board in BOARDS}
+    return {**opened, "around the clock": Schedule("UTC", (), is_24x7=True)}
 
-    document = tomllib.loads(files("slaq.demo").joinpath("desk.toml").read_text("utf-8"))["tenants"][TENANT]
-    return {board: _schedule(document["schedules"][board]) for board in BOARDS}
+
+def _desk() -> str:
+    return files("slaq.demo").joinpath("desk.toml").read_text("utf-8")
 
 
-def _schedule(table: dict[str, Any]) -> Schedule:
-    from slaq.hours import Entry
-
+def _schedule(table: dict[str, Any], shared: list[str]) -> Schedule:
     spans = [span.split("-") for span in table["hours"]["mon-sun"]]
-    return Schedule(table["timezone"], tuple(Entry(day, start, end) for day in range(7) for start, end in spans))
+    entries = tuple(Entry(day, start, end) for day in range(7) for start, end in spans)
+    yearly = (line.split(" ", 1) for line in (*shared, *table["holidays"]))
+    return Schedule(table["timezone"], entries, tuple(Holiday(f"2024-{day}", True, name) for day, name in yearly))
 
 
 def _live(course: Course, service: SyncSlaService, conn: Connection[Any], desk: Desk) -> None:

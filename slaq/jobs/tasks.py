@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -47,14 +48,14 @@ def add_tasks(
     """Register slaq's tasks on ``app``."""
 
     @app.periodic(cron="*/5 * * * *")
-    @app.task(name="sla-timer", queue=QUEUE, queueing_lock="sla-timer")
+    @app.task(name="sla-timer", queue=QUEUE, queueing_lock="sla-timer", retry=KeepTrying(attempts=1))
     async def sla_timer(timestamp: int) -> None:  # noqa: ARG001 - the engine passes the tick; all that is due is taken
         done = await timer.sweep()
         if done.leased:
             _log.info("sla-timer settled %d tickets, told %d crossings, failed %d", done.settled, done.told, done.failed)
 
     @app.periodic(cron="17 3 * * *")
-    @app.task(name="sla-upkeep", queue=QUEUE, queueing_lock="sla-upkeep")
+    @app.task(name="sla-upkeep", queue=QUEUE, queueing_lock="sla-upkeep", retry=KeepTrying(attempts=1))
     async def sla_upkeep(timestamp: int) -> None:  # noqa: ARG001
         await app.job_manager.delete_old_jobs(
             nb_hours=int(_KEPT.total_seconds() // 3600), include_failed=True, include_cancelled=True, include_aborted=True
@@ -72,6 +73,9 @@ def add_tasks(
 
     @app.task(name="sla-threshold-reached", queue=EVENTS_QUEUE, retry=KeepTrying(attempts=20))
     async def sla_threshold_reached(**event: Any) -> None:
-        result = on_threshold(event)
+        if inspect.iscoroutinefunction(on_threshold):
+            await on_threshold(event)
+            return
+        result = await asyncio.to_thread(on_threshold, event)  # it may block, and the timer must not
         if inspect.isawaitable(result):
             await result

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 from psycopg import AsyncConnection, AsyncCursor
@@ -30,6 +30,9 @@ _log = logging.getLogger("slaq.timer")
 BATCH = 100
 LEASE = timedelta(seconds=10)
 LONGEST_WAIT = 30.0
+
+_Key: TypeAlias = tuple[str, str]
+"""A tenant and one of its promises."""
 
 
 @attrs.define
@@ -65,56 +68,54 @@ class Timer:
             if one.leased < BATCH:
                 return total
 
-    async def run_pass(self) -> Pass:
+    async def run_pass(self, clock: Reading | None = None) -> Pass:
         """Lease up to a hundred due tickets and settle each."""
         async with self.pool.connection() as conn:
-            clock = await self._clock(conn)
-            rows = await self._all(conn, "lease_due", limit=BATCH, now=clock.now, lease=LEASE, grace=self.grace)
+            clock = clock or await self._clock(conn)
+            now = clock.database_now
+            rows = await self._all(conn, "lease_due", limit=BATCH, now=now, lease=LEASE, grace=self.grace)
             documents = [json.loads(row[0]) for row in rows]
-            await self._fetch_promises(conn, documents)
-        done = Pass(leased=len(documents))
-        queue = iter(documents)
+            bodies = await self._fetch_promises(conn, documents)
+        work = _Work(iter(documents), bodies, clock, Pass(leased=len(documents)))
         async with asyncio.TaskGroup() as drains:
             for _ in range(min(self.concurrency, len(documents))):
-                drains.create_task(self._drain(queue, clock, done))
-        return done
+                drains.create_task(self._drain(work))
+        return work.done
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look again whenever the next alarm is due, at the latest after ``interval`` seconds, until ``stop`` is set."""
         blocked = 0
         while not stop.is_set():
-            done = await self.run_pass()
-            if done.leased:
+            async with self.pool.connection() as conn:
+                clock = await self._clock(conn)
+            if (await self.run_pass(clock)).leased:
                 blocked = 0
-                if done.settled or done.failed or done.stale:
-                    continue
-            wait, is_blocked = await self._until_next()
+                continue
+            wait, is_blocked = await self._until_next(clock)
             blocked = blocked + 1 if is_blocked else 0
-            if blocked:  # only locked tickets are due: their holders settle them
-                wait = min(max(wait, 0.05), min(self.interval * 2**blocked, LONGEST_WAIT))
-            await _sleep(wait if blocked else min(wait, self.interval), stop)
+            longest = self.interval * 2 ** min(blocked - 1, 10) if blocked else self.interval
+            await _sleep(min(wait, longest, LONGEST_WAIT), stop)
 
-    async def _until_next(self) -> tuple[float, bool]:
-        """Seconds until the next alarm that is not due yet, and whether one is due but out of reach."""
+    async def _until_next(self, clock: Reading) -> tuple[float, bool]:
+        """Seconds until the next alarm, and whether one was due at the last look although that found none.
+
+        Such an alarm is locked: who holds the lock settles it.
+        """
         async with self.pool.connection() as conn:
-            clock = await self._clock(conn)
-            is_due, wake_at = (await self._all(conn, "next_wake", now=clock.now))[0]
+            is_due, wake_at = (await self._all(conn, "next_wake", now=clock.database_now))[0]
         wait = LONGEST_WAIT if wake_at is None else (wake_at - clock.now).total_seconds()
         return max(wait, 0.0), bool(is_due)
 
-    async def _drain(self, queue: Iterator[dict[str, Any]], clock: Reading, done: Pass) -> None:
-        document = next(queue, None)
-        if document is None:
-            return
+    async def _drain(self, work: _Work) -> None:
         async with self.pool.connection() as conn:
-            while document is not None:
-                await self._settle(conn, document, clock.now, done)
-                document = next(queue, None)
+            for document in work.documents:
+                await self._settle(conn, document, work)
 
-    async def _settle(self, conn: AsyncConnection[Any], document: Mapping[str, Any], now: datetime, done: Pass) -> None:
+    async def _settle(self, conn: AsyncConnection[Any], document: Mapping[str, Any], work: _Work) -> None:
         tenant, ticket_id, version = document["tenant"], document["ticket_id"], document["version"]
+        done, now = work.done, work.clock.now
         try:
-            change, told = self._change(tenant, ticket_id, document, now)
+            change, told = self._change(document, work.bodies, now)
             rows = await self._all(
                 conn, "settle_ticket", file="tickets", tenant=tenant, ticket=ticket_id, version=version, change=change
             )
@@ -132,23 +133,29 @@ class Timer:
         if outcome == "settled":
             done.told += told
 
-    def _change(self, tenant: str, ticket_id: str, document: Mapping[str, Any], now: datetime) -> tuple[str, int]:
+    def _change(self, document: Mapping[str, Any], bodies: Mapping[_Key, Any], now: datetime) -> tuple[str, int]:
+        tenant, ticket_id = document["tenant"], document["ticket_id"]
+        for promise_id in missing_promises(tenant, document):
+            promise_of(tenant, promise_id, bodies[tenant, promise_id])
         state = state_of(tenant, ticket_id, document)
         settlement = settle(state.facts, state.records, now)
         return settlement_document(state, settlement, now, self.name), len(settlement.told)
 
-    async def _fetch_promises(self, conn: AsyncConnection[Any], documents: list[dict[str, Any]]) -> None:
-        """Get the promises that these tickets are under and this process has not parsed yet."""
+    async def _fetch_promises(self, conn: AsyncConnection[Any], documents: list[dict[str, Any]]) -> dict[_Key, Any]:
+        """The promises that these tickets are under and this process has not parsed yet.
+
+        They are parsed with the ticket, so that one that cannot be fails its own tickets alone.
+        """
         make_room()
-        wanted = [
+        wanted = {
             (document["tenant"], promise_id)
             for document in documents
             for promise_id in missing_promises(document["tenant"], document)
-        ]
-        if wanted:
-            rows = await self._all(conn, "promise_bodies", wanted=json.dumps(sorted(set(wanted))))
-            for tenant, promise_id, body in json.loads(rows[0][0]):
-                promise_of(tenant, promise_id, body)
+        }
+        if not wanted:
+            return {}
+        rows = await self._all(conn, "promise_bodies", wanted=json.dumps(sorted(wanted)))
+        return {(tenant, promise_id): body for tenant, promise_id, body in json.loads(rows[0][0])}
 
     async def _clock(self, conn: AsyncConnection[Any]) -> Reading:
         return Reading((await self._all(conn, "now"))[0][0])
@@ -157,6 +164,16 @@ class Timer:
         async with AsyncCursor(conn, row_factory=tuple_row) as cursor:
             await cursor.execute(query(file, name, self.schema), parameters)
             return await cursor.fetchall()
+
+
+@attrs.frozen
+class _Work:
+    """The tickets of a pass, shared by the connections that settle them."""
+
+    documents: Iterator[dict[str, Any]]
+    bodies: Mapping[_Key, Any]
+    clock: Reading
+    done: Pass
 
 
 async def _sleep(seconds: float, stop: asyncio.Event) -> None:

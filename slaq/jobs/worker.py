@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 from procrastinate import App
+from procrastinate.exceptions import ConnectorException
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
@@ -23,15 +24,18 @@ from slaq.backends.select import SlaBackendFactory
 from slaq.clock import DatabaseClock, monotonic
 from slaq.config import Settings
 from slaq.delivery.transport import transport_for
-from slaq.errors import SchemaOutdated
-from slaq.jobs.engine import EVENTS_QUEUE, QUEUE, make_app
+from slaq.errors import ConfigurationError, SchemaOutdated
+from slaq.jobs.engine import EVENTS_QUEUE, PATIENCE, QUEUE, make_app
 from slaq.jobs.tasks import OnThreshold, add_tasks, log_threshold
 from slaq.jobs.timer import Timer
 from slaq.services.verbs import Verbs
+from slaq.store.database import Row, Statement, Steps, run_async
 from slaq.store.queries import query
 
 _log = logging.getLogger("slaq.worker")
 
+POLL = 2.0
+CONNECTING = 5
 HEARTBEAT = 5.0
 STALE = timedelta(seconds=20)
 RECOVERY = 5.0
@@ -44,16 +48,12 @@ async def run_worker(
     settings: Settings, conninfo: str, stop: asyncio.Event, on_threshold: OnThreshold = log_threshold
 ) -> None:
     """Work until ``stop`` is set. Raises ``SchemaOutdated`` when the database lacks this release's tables."""
-    if not await _has_schema(settings, conninfo, stop):
+    if not await _may_begin(settings, conninfo, stop):
         return
-    async with _pool(conninfo, settings.concurrency + 2) as pool:
-        timer = Timer(
-            pool,
-            settings.schema,
-            settings.concurrency,
-            settings.loop_interval,
-            timedelta(seconds=settings.grace),
-        )
+    # enough for every job, every ticket of the timer's pass and the recovery at once
+    async with _pool(conninfo, 2 * settings.concurrency + 1) as pool:
+        grace = timedelta(seconds=settings.grace)
+        timer = Timer(pool, settings.schema, settings.concurrency, settings.loop_interval, grace)
         verbs = Verbs(SlaBackendFactory(settings).get_backend(), DatabaseClock(), settings.schema)
 
         async def work_queue() -> None:
@@ -73,9 +73,18 @@ async def run_worker(
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
-    """Set ``stop`` on SIGTERM and SIGINT: what runs is finished, nothing new is taken."""
+    """Set ``stop`` on SIGTERM and SIGINT: what runs is finished, nothing new is taken. A second signal ends the process."""
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        _log.info("stopping: what runs is finished; signal again to end at once")
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, ask)
 
 
 async def _keep_running(name: str, loop: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
@@ -88,12 +97,20 @@ async def _keep_running(name: str, loop: Callable[[], Awaitable[None]], stop: as
             if not stop.is_set():
                 _log.warning("the %s loop ended by itself and is started again", name)
         except Exception as error:
-            if isinstance(error, psycopg.errors.UndefinedFunction):
+            reason = _reason(error)
+            if isinstance(reason, psycopg.errors.UndefinedFunction):
                 raise SchemaOutdated("the database does not fit this release: run `slaq migrate`") from error
-            _log.warning("the %s loop failed and is started again: %s", name, error)
+            _log.warning("the %s loop failed and is started again: %s", name, reason)
             _log.debug("why the %s loop failed", name, exc_info=True)
         failures = 0 if monotonic() - started > LONGEST_RESTART else failures + 1
         await _wait(min(0.25 * 2**failures, LONGEST_RESTART), stop)
+
+
+def _reason(error: BaseException) -> BaseException:
+    """The first failure of a group, and what the engine's own errors hide."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
 
 
 async def _run_queue(app: App, settings: Settings, stop: asyncio.Event) -> None:
@@ -103,7 +120,7 @@ async def _run_queue(app: App, settings: Settings, stop: asyncio.Event) -> None:
                 queues=[QUEUE, EVENTS_QUEUE],
                 concurrency=settings.concurrency,
                 delete_jobs="successful",
-                fetch_job_polling_interval=2.0,
+                fetch_job_polling_interval=POLL,
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=GRACEFUL,
                 update_heartbeat_interval=HEARTBEAT,
@@ -135,30 +152,52 @@ async def _recover(pool: AsyncConnectionPool[AsyncConnection[Any]], settings: Se
         await _wait(RECOVERY, stop)
 
 
-async def _has_schema(settings: Settings, conninfo: str, stop: asyncio.Event) -> bool:
-    """Refuse a database without this release's schema, wait for one that is not there yet; false when stopped meanwhile."""
+async def _may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> bool:
+    """Refuse a database that does not fit, wait for one that is not there yet; false when stopped meanwhile."""
     while not stop.is_set():
         try:
-            async with await AsyncConnection.connect(conninfo, autocommit=True) as conn:
-                cursor = await conn.execute("SELECT to_regprocedure(%s)", [f"{settings.schema}.next_wake(timestamptz)"])
-                row = await cursor.fetchone()
+            async with await AsyncConnection.connect(conninfo, connect_timeout=CONNECTING) as conn:
+                fits, may_work = await run_async(conn, _check(settings.schema))
         except psycopg.OperationalError as error:
             _log.warning("Postgres cannot be reached, waiting for it: %s", error)
             await _wait(2, stop)
             continue
-        if row is None or row[0] is None:
+        if not fits:
             raise SchemaOutdated(f"schema {settings.schema!r} of this database has no tables of slaq: run `slaq migrate`")
+        if not may_work:
+            raise ConfigurationError(
+                f"the login {conn.info.user!r} has not the rights of a worker: run `slaq migrate --grant-worker-to {conn.info.user}`"
+            )
         return True
     return False
+
+
+def _check(schema: str) -> Steps[Row]:
+    """Whether the newest function that a worker calls is there, and whether this login may call it."""
+    rows = yield Statement(query("timer", "may_work", schema), {"newest": f"{schema}.next_wake(timestamptz)"})
+    return rows[0]
 
 
 @asynccontextmanager
 async def _pool(conninfo: str, size: int) -> AsyncIterator[AsyncConnectionPool[AsyncConnection[Any]]]:
     pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
-        conninfo, kwargs={"autocommit": True}, min_size=1, max_size=size, open=False, check=AsyncConnectionPool.check_connection
+        conninfo,
+        kwargs={"autocommit": True, "application_name": "slaq worker"},
+        min_size=1,
+        max_size=size,
+        timeout=PATIENCE,
+        reconnect_timeout=PATIENCE,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        configure=_configure,
     )
     async with pool:
         yield pool
+
+
+async def _configure(conn: AsyncConnection[Any]) -> None:
+    """Let nobody's lock hold up the tickets that wait behind: such a ticket is put off."""
+    await conn.execute("SET lock_timeout = '5s'")
 
 
 async def _wait(seconds: float, stop: asyncio.Event) -> None:

@@ -22,15 +22,32 @@ BEGIN ATOMIC
     ON CONFLICT (queueing_lock) WHERE status = 'todo' DO UPDATE SET priority = excluded.priority;
 END;
 
+-- A job that goes back to the queue gives up its queueing lock, under which another may be waiting by now: with the lock it
+-- could not go back, and would be in work for ever.
+CREATE FUNCTION slaq.give_up_queueing_lock() RETURNS trigger
+LANGUAGE plpgsql SET search_path = slaq, pg_temp
+AS $$
+BEGIN
+    NEW.queueing_lock := NULL;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER give_up_queueing_lock BEFORE UPDATE ON slaq.procrastinate_jobs FOR EACH ROW
+    WHEN (OLD.status = 'doing' AND NEW.status = 'todo') EXECUTE FUNCTION slaq.give_up_queueing_lock();
+
 -- Give back the jobs of workers that are gone or whose heart stopped. Everything here may be run twice; a job that
--- takes its worker down again and again fails at last. The queueing lock is cleared: another may be waiting under it.
+-- takes its worker down again and again fails at last.
 CREATE FUNCTION slaq.recover_stalled_jobs(p_now timestamptz, p_stale interval, p_attempts integer) RETURNS SETOF bigint
 LANGUAGE sql VOLATILE SET search_path = slaq, pg_temp
 BEGIN ATOMIC
     UPDATE slaq.procrastinate_jobs j SET
-        status = CASE WHEN j.attempts + 1 >= p_attempts THEN 'failed' ELSE 'todo' END::slaq.procrastinate_job_status,
+        status = CASE
+            WHEN j.abort_requested THEN 'aborted'
+            WHEN j.attempts + 1 >= p_attempts THEN 'failed'
+            ELSE 'todo'
+        END::slaq.procrastinate_job_status,
         attempts = j.attempts + 1,
-        queueing_lock = NULL,
+        abort_requested = false,
         worker_id = NULL
     WHERE j.status = 'doing' AND NOT EXISTS (
         SELECT FROM slaq.procrastinate_workers w WHERE w.id = j.worker_id AND w.last_heartbeat > p_now - p_stale

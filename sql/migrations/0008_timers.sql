@@ -13,7 +13,8 @@ SET LOCAL ROLE slaq_timer;
 -- The documents are read by a statement of their own after the lease: they may be newer than the version leased,
 -- which the fence then notices, and can never be older.
 CREATE FUNCTION slaq.lease_due(p_limit integer, p_now timestamptz, p_lease interval, p_grace interval) RETURNS SETOF text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = slaq, pg_temp
+-- A generic plan does not know how few are wanted and might read the whole table.
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = slaq, pg_temp SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     leased slaq.sla_alarms[];
@@ -58,6 +59,7 @@ BEGIN ATOMIC
 END;
 
 -- Put off a ticket whose settling failed, so that it can neither block nor starve the others; its due_at stays.
+-- A ticket that is locked or has changed is left alone: its lease ends soon.
 CREATE FUNCTION slaq.postpone_alarm(p_tenant text, p_ticket text, p_version bigint, p_now timestamptz, p_error text) RETURNS integer
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
@@ -66,7 +68,11 @@ BEGIN ATOMIC
         retry_at = p_now + least(interval '10 seconds' * power(2, least(a.failures, 10)), interval '1 hour'),
         lease_until = NULL,
         last_error = left(p_error, 2000)
-    WHERE a.tenant = p_tenant AND a.ticket_id = p_ticket AND a.version = p_version
+    FROM (
+        SELECT FROM slaq.sla_alarms l WHERE l.tenant = p_tenant AND l.ticket_id = p_ticket AND l.version = p_version
+        FOR UPDATE SKIP LOCKED
+    ) locked
+    WHERE a.tenant = p_tenant AND a.ticket_id = p_ticket
     RETURNING a.failures;
 END;
 

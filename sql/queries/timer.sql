@@ -18,3 +18,7 @@ SELECT armed, due, failing, oldest_due_at FROM slaq.timer_backlog(%(now)s)
 
 -- name: recover_stalled_jobs
 SELECT slaq.recover_stalled_jobs(%(now)s, %(stale)s, %(attempts)s::integer)
+
+-- name: may_work
+SELECT newest IS NOT NULL, coalesce(has_function_privilege(newest, 'EXECUTE'), false)
+FROM to_regprocedure(%(newest)s) AS newest

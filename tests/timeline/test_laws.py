@@ -21,7 +21,7 @@ from .draw import promises as draw_promises
 INSTANT = timedelta(microseconds=1)
 PERCENTS = (1, 33, 50, 75, 90, 100, 101, 120, 200, 300)
 
-law = settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck))
+law = settings(max_examples=240, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def clocks_of(log: Sequence[Fact]) -> Clocks:
