@@ -14,7 +14,7 @@ from slaq.status import SlaStatus, status_of
 from slaq.store.database import Statement, Steps
 from slaq.store.queries import query
 from slaq.store.tickets import read_ticket
-from slaq.timeline import fold
+from slaq.timeline import Clocks, fold
 
 
 class Listing(StrEnum):
@@ -48,6 +48,14 @@ def ticket_page(tenant: str, ticket_id: str, schema: str) -> Steps[TicketPage]:
     status, _ = yield from _status(tenant, ticket_id, schema)
     rows = yield Statement(query("views", "ticket_page", schema), {"tenant": tenant, "ticket": ticket_id})
     return TicketPage(status, json.loads(rows[0][0]))
+
+
+def ticket_clocks(tenant: str, ticket_id: str, schema: str) -> Steps[tuple[Clocks | None, datetime]]:
+    """The clocks of one ticket and the database's time; raises ``UnknownTicket``."""
+    state, now = yield from read_ticket(tenant, ticket_id, schema)
+    if state.row is None:
+        raise UnknownTicket(f"tenant {tenant!r} has no ticket {ticket_id!r}")
+    return fold(state.facts, now), now
 
 
 def list_tickets(tenant: str, listing: Listing, limit: int, schema: str) -> Steps[list[ListedTicket]]:

@@ -75,13 +75,13 @@ def test_help_lists_every_command_and_imports_none_of_them() -> None:
         "print(sorted({'psycopg', 'procrastinate', 'temporalio', 'rich', 'pendulum'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    for command in ("worker", "migrate", "apply", "ticket", "delivery", "postgres", "demo", "completion"):
+    for command in ("worker", "migrate", "apply", "ticket", "explain", "delivery", "postgres", "demo", "completion"):
         assert f"\n  {command} " in done.stdout
     assert done.stdout.rstrip().endswith("[]")
 
 
 def test_every_command_has_help(slaq: Slaq) -> None:
-    for command in (["worker"], ["migrate"], ["apply"], ["ticket", "show"], ["ticket", "list"], ["delivery", "list"],
+    for command in (["worker"], ["migrate"], ["apply"], ["ticket", "show"], ["ticket", "list"], ["explain"], ["delivery", "list"],
                     ["delivery", "resend"], ["postgres", "status"], ["demo"], ["completion"]):  # fmt: skip
         done = slaq(*command, "--help")
         assert (done.returncode, done.stderr) == (0, ""), command
