@@ -31,7 +31,7 @@ def demo(seconds: float, forever: bool, database: str | None, edition: str, as_j
     only if at least 20 crossings were expected and none was missed or told twice.
     """
     settings = attrs.evolve(load_settings(), edition=edition, schema="slaq")
-    console = Console(stderr=as_json, highlight=False)
+    console = Console(quiet=as_json, highlight=False)
     is_live = not as_json and sys.stdout.isatty()
     length = None if forever else seconds
     if database is not None:

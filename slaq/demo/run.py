@@ -155,7 +155,7 @@ def _worker(course: Course) -> Generator[None, None, None]:
         "SLAQ_DATABASE_URL": course.app_conninfo,
         "SLAQ_SCHEMA": course.settings.schema,
         "SLAQ_DIRECTORY": str(course.settings.directory),
-        "SLAQ_LOG_LEVEL": "WARNING",
+        "SLAQ_LOG_LEVEL": "ERROR",
     }
     process = subprocess.Popen([sys.executable, "-m", "slaq", "worker"], env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
     try:
