@@ -34,6 +34,8 @@ def migration_conninfo(settings: Settings) -> str:
 
 def log_to_stderr(level: str) -> None:
     """Send slaq's logs to stderr, one line each."""
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
     logging.getLogger("procrastinate").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

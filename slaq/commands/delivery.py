@@ -7,9 +7,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from slaq.commands.connecting import connected, tenant_option
-from slaq.commands.printing import console, echo_json, instant
 from slaq.delivery.outgoing import list_deliveries
 from slaq.delivery.outgoing import resend as resend_deliveries
+from slaq.printing import console, echo_json, instant
 from slaq.store.tenancy import run_with_tenant
 
 

@@ -75,5 +75,7 @@ def _print(summary: dict[str, Any], console: Console, mail: str) -> None:
     console.print(f"lateness of the timers: p50 {lateness['p50']} ms, p99 {lateness['p99']} ms")
     for name, backend in summary["backends"].items():
         if backend["tickets"]:
-            console.print(f"  {name}: {backend['tickets']} tickets, {backend['expected']} expected, {backend['delivered']} delivered")
+            console.print(
+                f"  {name}: {backend['tickets']} tickets, {backend['expected']} expected, {backend['delivered']} delivered"
+            )
     console.print(f"the e-mails are in {mail}", markup=False)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slaq.commands.connecting import connected, tenant_option
-from slaq.commands.printing import bar, coloured, console, echo_json, instant, remaining
+from slaq.printing import bar, coloured, console, echo_json, instant, remaining
 from slaq.services.views import ListedTicket, Listing, TicketPage, list_tickets, ticket_page
 from slaq.status import PhaseStatus
 from slaq.store.database import run
@@ -83,8 +83,12 @@ def _print_page(page: TicketPage) -> None:
     out.print(table)
     if status.next_crossing is not None:
         upcoming = status.next_crossing
-        out.print(f"next        {upcoming.phase} {upcoming.kind} {upcoming.percent} % at {instant(upcoming.crossed_at)}")
-    _section("crossings", page, ("crossed_at", "phase", "kind", "percent", "level", "noticed_at", "claimed_by", "voided_at"))
+        out.print(
+            f"next        {upcoming.phase} {upcoming.kind} {upcoming.percent} % at {instant(upcoming.crossed_at)}"
+        )
+    _section(
+        "crossings", page, ("crossed_at", "phase", "kind", "percent", "level", "noticed_at", "claimed_by", "voided_at")
+    )
     _section("notifications", page, ("created_at", "user_id", "type", "title"))
     _section("deliveries", page, ("created_at", "user_id", "template", "status", "attempts", "last_error"))
     _section("facts", page, ("at", "kind", "source", "known_at", "actor"))
@@ -99,7 +103,13 @@ def _pause(page: TicketPage) -> str:
 
 
 def _phase_cells(phase: PhaseStatus) -> tuple[str, ...]:
-    return coloured(phase.state), bar(phase.percent), remaining(phase), instant(phase.due_at), instant(phase.finished_at)
+    return (
+        coloured(phase.state),
+        bar(phase.percent),
+        remaining(phase),
+        instant(phase.due_at),
+        instant(phase.finished_at),
+    )
 
 
 def _section(name: str, page: TicketPage, columns: tuple[str, ...]) -> None:

@@ -61,7 +61,9 @@ def desk(slaq: Slaq, tmp_path: Path, app_conn: Connection[Any]) -> Slaq:
                     status_id="new", assigned_to="ada")  # fmt: skip
     with run_with_tenant("acme"):
         SyncSlaService().sync_ticket(app_conn, ticket)
-        SyncSlaService().sync_ticket(app_conn, Ticket(ticket_id="T-2", entered_at=utc_now(), priority_id="high", status_id="hold"))
+        SyncSlaService().sync_ticket(
+            app_conn, Ticket(ticket_id="T-2", entered_at=utc_now(), priority_id="high", status_id="hold")
+        )
         app_conn.commit()
     return slaq
 
@@ -108,7 +110,9 @@ def test_apply_prints_the_difference_and_then_nothing(slaq: Slaq, tmp_path: Path
 
 
 def test_apply_reports_all_mistakes_and_exits_1(slaq: Slaq, tmp_path: Path) -> None:
-    (tmp_path / "desk.toml").write_text(DESK.replace('response = "1h"', 'response = "-1h"').replace("ada@acme.example", "ada"))
+    (tmp_path / "desk.toml").write_text(
+        DESK.replace('response = "1h"', 'response = "-1h"').replace("ada@acme.example", "ada")
+    )
     done = slaq("apply", "desk.toml")
     assert done.returncode == 1
     assert "tenants.acme.users.ada.email" in done.stderr
@@ -134,8 +138,13 @@ def test_ticket_show_of_an_unknown_ticket_or_tenant_exits_1(desk: Slaq) -> None:
 
 
 def test_ticket_lists(desk: Slaq) -> None:
-    assert [t["ticket_number"] for t in json.loads(desk("ticket", "list", "--tenant", "acme", "--json").stdout)] == ["T-1", "T-2"]
-    assert [t["ticket_number"] for t in json.loads(desk("ticket", "list", "--paused", "--tenant", "acme", "--json").stdout)] == ["T-2"]
+    assert [t["ticket_number"] for t in json.loads(desk("ticket", "list", "--tenant", "acme", "--json").stdout)] == [
+        "T-1",
+        "T-2",
+    ]
+    assert [
+        t["ticket_number"] for t in json.loads(desk("ticket", "list", "--paused", "--tenant", "acme", "--json").stdout)
+    ] == ["T-2"]
     assert desk("ticket", "list", "--breached", "--tenant", "acme").stdout == "no tickets\n"
 
 
