@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -94,7 +95,7 @@ class Timer:
             wait, is_blocked = await self._until_next(clock)
             blocked = blocked + 1 if is_blocked else 0
             longest = self.interval * 2 ** min(blocked - 1, 10) if blocked else self.interval
-            await _sleep(min(wait, longest, LONGEST_WAIT), stop)
+            await sleep(min(wait, longest, LONGEST_WAIT), stop)
 
     async def _until_next(self, clock: Reading) -> tuple[float, bool]:
         """Seconds until the next alarm, and whether one was due at the last look although that found none.
@@ -176,8 +177,7 @@ class _Work:
     done: Pass
 
 
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    try:
+async def sleep(seconds: float, stop: asyncio.Event) -> None:
+    """Wait so many seconds, or until ``stop`` is set."""
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass
