@@ -156,7 +156,7 @@ def _parse_promise(body: Mapping[str, Any]) -> Promise:
     if not body:
         return Promise(AROUND_THE_CLOCK)
     return Promise(
-        schedule=_parse_schedule(body["schedule"]),
+        schedule=parse_schedule(body["schedule"]),
         response=_minutes(body["response_minutes"]),
         resolution=_minutes(body["resolution_minutes"]),
         thresholds=tuple(
@@ -168,7 +168,8 @@ def _parse_promise(body: Mapping[str, Any]) -> Promise:
     )
 
 
-def _parse_schedule(body: Mapping[str, Any] | None) -> Schedule:
+def parse_schedule(body: Mapping[str, Any] | None) -> Schedule:
+    """The schedule that a promise's body describes; none is around the clock."""
     if body is None:
         return AROUND_THE_CLOCK
     return Schedule(
