@@ -161,7 +161,8 @@ class Verbs:
                 ),
             )
             yield from self._tell_backend(change, settlement)
-        return status_of(ticket_id, settlement.clocks, settlement.records, change.now, state.backend)
+        owner = (yield from self._backend.get_sla_status(tenant, ticket_id)) or state.backend
+        return status_of(ticket_id, settlement.clocks, settlement.records, change.now, owner)
 
     def _tell_backend(self, change: Change, settlement: Settlement) -> Steps[None]:
         tenant, ticket_id, clocks = change.state.tenant, change.state.ticket_id, settlement.clocks
