@@ -84,9 +84,8 @@ def main() -> None:
     from slaq.errors import HoursError, SlaqError
 
     try:
-        slaq.main(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        outcome = slaq.main(standalone_mode=False)
+        sys.exit(outcome if isinstance(outcome, int) else 0)  # what a command's Exit asked for comes back as a number
     except click.Abort:
         click.echo("aborted", err=True)
         sys.exit(130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -9,10 +10,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from slaq.commands.connecting import connected, tenant_option
-from slaq.printing import bar, coloured, console, echo_json, instant, remaining
+from slaq.printing import bar, coloured, console, echo_json, from_now, instant, parsed_instant, remaining
 from slaq.services.views import ListedTicket, Listing, TicketPage, list_tickets, ticket_page
 from slaq.status import PhaseStatus
 from slaq.store.database import run
+
+
+def _instant_option(_: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
+    try:
+        return None if value is None else parsed_instant(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from error
 
 
 @click.group()
@@ -23,11 +31,14 @@ def ticket() -> None:
 @ticket.command()
 @click.argument("ticket_id")
 @tenant_option
+@click.option(
+    "--at", metavar="INSTANT", callback=_instant_option, help="How it stood or will stand then (UTC unless said)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def show(ticket_id: str, tenant: str, as_json: bool) -> None:
+def show(ticket_id: str, tenant: str, at: datetime | None, as_json: bool) -> None:
     """Show how ticket TICKET_ID stands, and all that happened to it."""
     with connected() as (conn, settings):
-        page = run(conn, ticket_page(tenant, ticket_id, settings.schema))
+        page = run(conn, ticket_page(tenant, ticket_id, settings.schema, at))
     if as_json:
         echo_json({"status": page.status, **page.document})
     else:
