@@ -40,5 +40,5 @@ def log_to_stderr(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
-    logging.getLogger("procrastinate").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -95,7 +95,7 @@ def _print_page(page: TicketPage) -> None:
     if status.next_crossing is not None:
         upcoming = status.next_crossing
         out.print(
-            f"next        {upcoming.phase} {upcoming.kind} {upcoming.percent} % at {instant(upcoming.crossed_at)}"
+            f"next        {upcoming.phase} {upcoming.kind} {upcoming.percent} % at {instant(upcoming.crossed_at)}{from_now(upcoming.crossed_at)}"
         )
     _section(
         "crossings", page, ("crossed_at", "phase", "kind", "percent", "level", "noticed_at", "claimed_by", "voided_at")

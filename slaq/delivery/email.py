@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -17,23 +16,21 @@ from zoneinfo import ZoneInfo
 import attrs
 import jinja2
 
-from slaq.errors import ConfigurationError, DeliveryFailed
+from slaq.errors import ConfigurationError, DeliveryRefused
 from slaq.hours import Schedule, format_remaining
 
 _MINUTE = timedelta(minutes=1)
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # strftime would follow the host's locale
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
-_UNUSABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029,;:<>()\[\]\\\"]")
+_ATOMS = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_LOCAL = re.compile(rf"{_ATOMS}(?:\.{_ATOMS})*")
+_DOMAIN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 _LINK = re.compile(r"https?://[^\x00-\x20\x7f-\xa0\u2028\u2029]{1,2000}")
 _LONGEST_SUBJECT = 200
 _LONGEST_TEXT = 500
 _LONGEST_NAME = 80
 _FINISHED = {"response": "answered", "resolution": "resolved"}
 _POLICY = SMTP.clone(cte_type="7bit")  # bodies that every server takes, whatever it says of 8BITMIME
-
-
-class DeliveryRefused(DeliveryFailed):
-    """A message will not be accepted however often it is tried."""
 
 
 @attrs.frozen
@@ -127,7 +124,7 @@ def subject(delivery: Delivery) -> str:
     """The subject: ticket number, what happened, title; one line, cut when it is very long."""
     title = one_line(delivery.title, _LONGEST_TEXT)
     number = one_line(delivery.ticket_number, _LONGEST_NAME)
-    return one_line(f"[{number}] {headline(delivery)}" + (f": {title}" if title else ""), _LONGEST_SUBJECT)
+    return _header_text(f"[{number}] {headline(delivery)}" + (f": {title}" if title else ""), _LONGEST_SUBJECT)
 
 
 def headline(delivery: Delivery) -> str:
@@ -249,12 +246,15 @@ def _recipient(delivery: Delivery) -> Address:
 def _address(name: str, address: str) -> Address:
     """A mailbox with its domain in ASCII; raises ``ValueError`` for what is not a plain ``local@domain``."""
     local, _, domain = address.rpartition("@")
-    if not local or not domain or _UNUSABLE.search(address):
+    domain = domain.encode("idna").decode()
+    if not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain):
         raise ValueError("not of the form name@domain")
-    try:
-        return Address(one_line(name, _LONGEST_NAME), addr_spec=f"{local}@{domain.encode('idna').decode()}")
-    except (MessageError, IndexError) as error:
-        raise ValueError(str(error)) from error
+    return Address(_header_text(name, _LONGEST_NAME), local, domain)
+
+
+def _header_text(text: str, most: int) -> str:
+    """``text`` for a header, where nothing of it is read as an encoded word."""
+    return one_line(text.replace("=?", "= ?"), most)
 
 
 def _render(name: str, values: dict[str, Any]) -> str:

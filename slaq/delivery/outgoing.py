@@ -15,9 +15,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import Clock, DatabaseClock
 from slaq.config import Settings
-from slaq.delivery.email import Delivery, DeliveryRefused, build
+from slaq.delivery.email import Delivery, build
 from slaq.delivery.transport import Transport
-from slaq.errors import InputError, UnknownReference
+from slaq.errors import DeliveryRefused, InputError, UnknownReference
 from slaq.store.database import Statement, Steps, run, run_async
 from slaq.store.queries import DEFAULT_SCHEMA, query
 from slaq.store.tenancy import current_tenant

@@ -20,8 +20,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 import attrs
 
 from slaq.config import Settings
-from slaq.delivery.email import DeliveryRefused, Mail, mailbox
-from slaq.errors import ConfigurationError, DeliveryFailed
+from slaq.delivery.email import Mail, mailbox
+from slaq.errors import ConfigurationError, DeliveryFailed, DeliveryRefused
 
 _log = logging.getLogger("slaq.delivery")
 

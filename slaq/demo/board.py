@@ -56,7 +56,7 @@ class Board:
 
     def _messages(self) -> Steps[list[Message]]:
         rows = yield Statement(query("views", "messages", self.schema), {"tenant": self.tenant})
-        return [Message(**{**m, "at": instant(m["at"])}) for m in json.loads(rows[0][0])]
+        return [Message(m["id"], instant(m["at"]), m["ticket_id"], m["text"]) for m in json.loads(rows[0][0])]
 
     def render(self, note: str) -> RenderableType:
         """The board as rich draws it."""

@@ -30,14 +30,15 @@ LEFT JOIN slaq.sla_promises promise ON promise.tenant = t.tenant AND promise.pro
 WHERE d.tenant = %(tenant)s AND d.delivery_id = %(delivery)s::uuid
 
 -- name: mark
--- What became of a try; nothing when the delivery is settled already. A status of pending: it failed and is tried again.
+-- What became of a try; a status of pending: it failed and is tried again. Of two workers at once, the one that sent it is right.
 WITH marked AS (
     UPDATE slaq.sla_deliveries d SET
         status = %(status)s,
         attempts = d.attempts + %(tries)s::integer,
         last_error = %(error)s,
         settled_at = CASE WHEN %(status)s <> 'pending' THEN %(now)s::timestamptz END
-    WHERE d.tenant = %(tenant)s AND d.delivery_id = %(delivery)s::uuid AND d.status = 'pending'
+    WHERE d.tenant = %(tenant)s AND d.delivery_id = %(delivery)s::uuid
+      AND d.status <> 'sent' AND (d.status = 'pending' OR %(status)s = 'sent')
     RETURNING d.*
 )
 INSERT INTO slaq.sla_audit_log (tenant, ticket_id, event_type, event_data, created_at)
