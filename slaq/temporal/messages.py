@@ -7,8 +7,6 @@ from datetime import datetime
 
 WORKFLOW = "SlaTicketWorkflow"
 ADVANCE = "advanceSla"
-LONGEST_HISTORY = 2000
-"""Events after which a run goes on in a new one, far below the server's limit."""
 
 
 @dataclass(frozen=True)

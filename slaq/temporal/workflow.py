@@ -14,13 +14,14 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from slaq.temporal import messages
     from slaq.temporal.messages import ADVANCE, WORKFLOW, Snapshot, WorkflowInput, WorkflowState
 
 _PATIENCE = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
 _ACTIVITY_TIMEOUT = timedelta(seconds=30)
 _SHORTEST_RETRY = timedelta(seconds=1)
 _LONGEST_RETRY = timedelta(minutes=1)
+LONGEST_HISTORY = 2000
+"""Events after which a run goes on in a new one, far below the server's limit."""
 
 
 @workflow.defn(name=WORKFLOW)
@@ -105,7 +106,7 @@ class SlaTicketWorkflow:
 
     def _continue_before_limits(self) -> None:
         info = workflow.info()
-        if info.is_continue_as_new_suggested() or info.get_current_history_length() > messages.LONGEST_HISTORY:
+        if info.is_continue_as_new_suggested() or info.get_current_history_length() > LONGEST_HISTORY:
             snapshot = None if self._must_ask else self._snapshot
             workflow.continue_as_new(WorkflowInput(self._ticket, snapshot))
 
