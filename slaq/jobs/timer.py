@@ -136,7 +136,9 @@ class Timer:
             done.told += told
             if told and document["backend"] == "temporal":
                 done.rescued += 1
-                _log.warning("ticket %s of tenant %s is Temporal's, but was overdue: told by the poller", ticket_id, tenant)
+                _log.warning(
+                    "ticket %s of tenant %s is Temporal's, but was overdue: told by the poller", ticket_id, tenant
+                )
 
     def _change(self, document: Mapping[str, Any], bodies: Mapping[_Key, Any], now: datetime) -> tuple[str, int]:
         tenant, ticket_id = document["tenant"], document["ticket_id"]

@@ -46,7 +46,9 @@ def _tell(settings: Settings, timer: Timer, *, is_up: bool, was_up: bool | None)
     """Log a change of state, once."""
     if settings.edition == "community":
         if is_up:
-            _log.warning("this worker's edition is community, but a worker vouches for Temporal: set SLAQ_EDITION alike")
+            _log.warning(
+                "this worker's edition is community, but a worker vouches for Temporal: set SLAQ_EDITION alike"
+            )
     elif not is_up:
         _log.warning("no worker vouches for Temporal: the poller takes its tickets %s after they are due", timer.grace)
     elif was_up is False:

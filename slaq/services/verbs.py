@@ -81,7 +81,9 @@ class Verbs:
     ) -> Steps[SlaStatus]:
         return self._change(tenant, ticket_id, {}, lambda change: change.resume(source, change.moment(at)), actor)
 
-    def change_status(self, tenant: str, ticket_id: str, status_id: str, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
+    def change_status(
+        self, tenant: str, ticket_id: str, status_id: str, at: datetime | None, actor: str | None
+    ) -> Steps[SlaStatus]:
         fields = {"status_id": checked_text(status_id, "status_id")}
 
         def decide(change: Change) -> None:

@@ -54,7 +54,9 @@ class TicketState:
         return self.promise_ids[-1] if self.promise_ids else None
 
 
-def open_ticket(tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: str) -> Steps[tuple[TicketState, Rules, datetime]]:
+def open_ticket(
+    tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: str
+) -> Steps[tuple[TicketState, Rules, datetime]]:
     """Lock a ticket, then read it and the rules for it with ``fields`` laid over what is stored.
 
     The third result is the database's time once the lock is held.
@@ -126,7 +128,9 @@ def state_of(tenant: str, ticket_id: str, document: Mapping[str, Any]) -> Ticket
     )
 
 
-def _fact(tenant: str, kind: str, at: str, known_at: str, source: str | None, promise_id: str | None, change: int) -> Fact:
+def _fact(
+    tenant: str, kind: str, at: str, known_at: str, source: str | None, promise_id: str | None, change: int
+) -> Fact:
     return Fact(
         FactKind(kind),
         instant(at),
@@ -191,5 +195,3 @@ def instant(text: str) -> datetime:
 def encoded(value: object) -> str:
     """How instants and enums are written into JSON."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-

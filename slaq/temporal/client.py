@@ -31,7 +31,17 @@ UNREACHABLE = frozenset({
     RPCStatusCode.INTERNAL, RPCStatusCode.ABORTED,
 })  # fmt: skip
 
-__all__ = ["CALL", "PATIENCE", "Client", "WorkflowFailureError", "connect", "is_unreachable", "metrics_runtime", "serves", "task_queue"]
+__all__ = [
+    "CALL",
+    "PATIENCE",
+    "Client",
+    "WorkflowFailureError",
+    "connect",
+    "is_unreachable",
+    "metrics_runtime",
+    "serves",
+    "task_queue",
+]
 
 
 def task_queue() -> str:

@@ -99,7 +99,9 @@ class Dispatcher:
         tenant, ticket_id = document["tenant"], document["ticket_id"]
         async with self.pool.connection() as conn:
             if isinstance(error, RPCError) and error.status in _NEVER:
-                _log.error("ticket %s of tenant %s is polled from now on, Temporal refused it: %s", ticket_id, tenant, error)
+                _log.error(
+                    "ticket %s of tenant %s is polled from now on, Temporal refused it: %s", ticket_id, tenant, error
+                )
                 await fetch(conn, self.schema, "disown_ticket", tenant=tenant, ticket=ticket_id)
                 return
             wait = backoff(document["attempts"], first=1.0, most=LONGEST_BACKOFF)

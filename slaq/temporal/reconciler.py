@@ -81,7 +81,12 @@ class Reconciler:
                 wait -= 5.0
 
     async def _request(
-        self, backend: str, needs: Callable[[Candidate], Awaitable[bool]] | None, *, is_restart: bool = False, is_adopted: bool = False
+        self,
+        backend: str,
+        needs: Callable[[Candidate], Awaitable[bool]] | None,
+        *,
+        is_restart: bool = False,
+        is_adopted: bool = False,
     ) -> int:
         seen = requested = 0
         async for one in self._open(backend):

@@ -87,7 +87,9 @@ def _reason(clocks: Clocks, now: datetime) -> str:
     if clocks.is_open:
         return "nothing promised" if not clocks.resolution.terms.promise.is_targeted else ""
     verdicts = (("response", clocks.response.met(now)), ("resolution", clocks.resolution.met(now)))
-    return ", ".join(["resolved", *(f"{name} {'met' if met else 'missed'}" for name, met in verdicts if met is not None)])
+    return ", ".join(
+        ["resolved", *(f"{name} {'met' if met else 'missed'}" for name, met in verdicts if met is not None)]
+    )
 
 
 def _phase(clocks: Clocks, now: datetime) -> str:

@@ -59,7 +59,9 @@ async def run_temporal_worker(
         health = Health(pool, settings.schema, "temporal-worker", settings.edition, new_worker_id())
         connection = _Connection()
         if settings.edition != "enterprise":
-            _log.warning("edition is %s: applications give no tickets to Temporal unless theirs is enterprise", settings.edition)
+            _log.warning(
+                "edition is %s: applications give no tickets to Temporal unless theirs is enterprise", settings.edition
+            )
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("health", lambda: _vouch(health, connection, stop)),
             ("workflows", lambda: _work(settings, pool, health.worker_id, connection, stop, runtime)),

@@ -6,7 +6,6 @@ the one activity, and are thereby recorded in history. Handlers only take what t
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -39,7 +38,7 @@ class SlaTicketWorkflow:
         self._vain_wakes = 0
 
     @workflow.run
-    async def run(self, given: WorkflowInput) -> str:  # noqa: ARG002 - taken by __init__, since signals may come first
+    async def run(self, given: WorkflowInput) -> str:
         while not self._snapshot.is_over or self._must_ask:
             self._continue_before_limits()
             self._has_news = False
@@ -61,7 +60,7 @@ class SlaTicketWorkflow:
             await workflow.wait_condition(
                 lambda: self._has_news, timeout=delay, timeout_summary=self._snapshot.label or None
             )
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return False
         return True
 

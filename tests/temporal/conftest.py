@@ -43,7 +43,9 @@ def temporal_server(tmp_path) -> Iterator[TemporalServer]:
 
 
 @pytest.fixture
-async def real_world(dsn: str, temporal_server: TemporalServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def real_world(
+    dsn: str, temporal_server: TemporalServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
     """The full server and real time; nobody works on the task queue."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
     from slaq.temporal.client import connect

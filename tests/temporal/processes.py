@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from slaq.demo.temporal import _die_with_parent as die_with_parent
+from slaq.demo.temporal import die_with_parent
 
 
 class Process:

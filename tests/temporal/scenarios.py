@@ -66,7 +66,9 @@ class Scenario:
     def configuration(self) -> str:
         """As ``slaq apply`` reads it."""
         name = f"tenants.{self.tenant}"
-        targets = ", ".join(f'{k} = "{v}"' for k, v in (("response", self.response), ("resolution", self.resolution)) if v)
+        targets = ", ".join(
+            f'{k} = "{v}"' for k, v in (("response", self.response), ("resolution", self.resolution)) if v
+        )
         escalation = ", ".join(level.replace("=", " = ") for level in self.levels.split())
         always = ", is_24x7 = true" if self.always else ""
         hours = ", ".join(f'"{span}"' for span in self.hours.split())
@@ -102,7 +104,9 @@ low = {{ response = "4h", resolution = "16h"{always}, escalation = {{ {escalatio
 """
 
     def ticket(self) -> Ticket:
-        return Ticket(ticket_id="T", entered_at=instant(self.start), priority_id=self.priority, status_id="new", assigned_to="ada")
+        return Ticket(
+            ticket_id="T", entered_at=instant(self.start), priority_id=self.priority, status_id="new", assigned_to="ada"
+        )
 
     def act(self, verb: str) -> Callable[[SlaService, Any], Awaitable[Any]]:
         """The call of the service that a word stands for."""

@@ -25,12 +25,16 @@ async def test_criteria_2_3_4_each_threshold_and_level_at_its_business_instant(w
     await world.after(190)
     assert await world.crossings() == HIGH
     assert await world.claimed_by() == {"temporal"}
-    rows = await world.rows("SELECT max(extract(epoch FROM noticed_at - crossed_at)), min(noticed_at - crossed_at) FROM sla_crossings")
+    rows = await world.rows(
+        "SELECT max(extract(epoch FROM noticed_at - crossed_at)), min(noticed_at - crossed_at) FROM sla_crossings"
+    )
     assert rows[0][0] < 2, "to the second"
     assert rows[0][1] >= timedelta(), "never early"
     told = await world.rows("SELECT count(*) FROM sla_notifications WHERE user_id = 'ada'")
     assert told[0][0] == 4, "the assignee hears of 50, 75, 90 and 100 %"
-    managers = await world.rows("SELECT DISTINCT user_id FROM sla_notifications WHERE user_id IN ('one', 'two', 'three')")
+    managers = await world.rows(
+        "SELECT DISTINCT user_id FROM sla_notifications WHERE user_id IN ('one', 'two', 'three')"
+    )
     assert len(managers) == 3
 
 

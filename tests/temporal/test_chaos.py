@@ -27,11 +27,15 @@ async def test_half_a_minute_of_chaos(real_world: World, temporal_server: Tempor
 @pytest.mark.soak
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("seed", range(3))
-async def test_minutes_of_chaos(real_world: World, temporal_server: TemporalServer, tmp_path, server, seed: int) -> None:
+async def test_minutes_of_chaos(
+    real_world: World, temporal_server: TemporalServer, tmp_path, server, seed: int
+) -> None:
     await chaos(real_world, temporal_server, tmp_path, server, tickets=200, seconds=300, seed=seed)
 
 
-async def chaos(world: World, temporal: TemporalServer, directory, postgres, *, tickets: int, seconds: float, seed: int) -> None:
+async def chaos(
+    world: World, temporal: TemporalServer, directory, postgres, *, tickets: int, seconds: float, seed: int
+) -> None:
     """Tickets live, processes die; then everything must be told, once."""
     dice = random.Random(seed)
     names = [f"T{number}" for number in range(tickets)]
@@ -79,7 +83,9 @@ async def do_harm(dice: random.Random, temporal: TemporalServer, running, postgr
     loop = asyncio.get_running_loop()
     fates = ["worker dies", "temporal dies", "temporal freezes", "poller dies", "postgres freezes"]
     while loop.time() < end - 8:
-        fate = fates.pop(0) if fates else dice.choice(["worker dies", "temporal dies", "temporal freezes", "poller dies"])
+        fate = (
+            fates.pop(0) if fates else dice.choice(["worker dies", "temporal dies", "temporal freezes", "poller dies"])
+        )
         match fate:
             case "worker dies" | "poller dies":
                 process = running["temporal-worker" if fate == "worker dies" else "worker"]

@@ -49,7 +49,9 @@ async def test_f08_a_retarget_keeps_the_original_start_and_the_pause(world: Worl
     await world.verb("resume_sla")
     await world.after(61)
     status = await world.verb("get_sla_status")
-    assert status.response.due_at == START + timedelta(minutes=240 + 310) + timedelta(hours=16), "Monday 09:00 still counts"
+    assert status.response.due_at == START + timedelta(minutes=240 + 310) + timedelta(hours=16), (
+        "Monday 09:00 still counts"
+    )
     assert "response threshold 50 @430" in await world.crossings()
 
 
@@ -126,14 +128,16 @@ async def test_f13_a_change_during_sending_is_sent_again(world: World) -> None:
     assert len(leased) == 1
     await world.do(lambda service, conn: service.resume_sla(conn, "T1"), dispatch=False)
     version = (await world.rows("SELECT version FROM sla_outbox"))[0][0]
-    await world.rows(f"SELECT slaq.acknowledge_outbox('[[\"acme\", \"T1\", {version - 1}, false]]', clock_timestamp())")
+    await world.rows(f'SELECT slaq.acknowledge_outbox(\'[["acme", "T1", {version - 1}, false]]\', clock_timestamp())')
     assert await world.outbox() == 1, "only what was sent is deleted"
     await world.dispatch()
     assert await world.outbox() == 0
     assert (await world.state()).status == "running"
 
 
-async def test_f14_and_f15_falling_back_is_asked_anew_for_every_ticket_and_the_poller_watches(world: World, caplog) -> None:
+async def test_f14_and_f15_falling_back_is_asked_anew_for_every_ticket_and_the_poller_watches(
+    world: World, caplog
+) -> None:
     from slaq.jobs.timer import Timer
 
     for number, is_up in enumerate((True, False, False, True, False)):
@@ -217,7 +221,9 @@ async def test_f37_a_threshold_above_a_hundred_per_cent_is_told(world: World) ->
     await world.verb("handle_policy_change", "T1", "plain")
     await world.after(242)
     assert "response threshold 120 @240" in await world.crossings()
-    events = await world.rows("SELECT args ->> 'percent' FROM procrastinate_jobs WHERE task_name = 'sla-threshold-reached'")
+    events = await world.rows(
+        "SELECT args ->> 'percent' FROM procrastinate_jobs WHERE task_name = 'sla-threshold-reached'"
+    )
     assert ("120",) in events
 
 
@@ -234,7 +240,9 @@ async def test_f43_one_shape_of_status_for_both_backends(world: World) -> None:
 async def test_f45_every_save_reaches_the_workflow_and_so_does_a_deletion(world: World) -> None:
     await world.open()
     await world.after(10)
-    both = Ticket(ticket_id="T1", entered_at=START, priority_id="low", board_id="desk", assigned_to="boss", status_id="hold")
+    both = Ticket(
+        ticket_id="T1", entered_at=START, priority_id="low", board_id="desk", assigned_to="boss", status_id="hold"
+    )
     await world.do(lambda service, conn: service.sync_ticket(conn, both))
     state = await eventually(lambda: _paused(world))
     assert state.snapshot.pause_reason == "status"
@@ -290,8 +298,10 @@ async def test_f61_a_holiday_added_later_reaches_the_running_workflow(world: Wor
 
     await world.open()
     await world.after(10)
-    await world.configure(DESK.replace('hours = { mon-fri', 'holidays = ["2035-01-01"]\nhours = { mon-fri'))
-    same = Ticket(ticket_id="T1", entered_at=START, priority_id="high", board_id="desk", assigned_to="ada", status_id="new")
+    await world.configure(DESK.replace("hours = { mon-fri", 'holidays = ["2035-01-01"]\nhours = { mon-fri'))
+    same = Ticket(
+        ticket_id="T1", entered_at=START, priority_id="high", board_id="desk", assigned_to="ada", status_id="new"
+    )
     await world.do(lambda service, conn: service.sync_ticket(conn, same))
     await world.until(START + timedelta(days=1, minutes=51))
     assert await world.crossings() == ["response threshold 50 @1490"], "Monday does not count any more"

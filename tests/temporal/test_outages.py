@@ -57,7 +57,9 @@ async def told_by(world: World, by: str) -> int:
     return int((await world.rows("SELECT count(*) FROM sla_crossings WHERE claimed_by = %s", by))[0][0])
 
 
-async def test_criterion_8_an_outage_of_temporal_is_bridged_by_the_poller(fast: World, temporal_server: TemporalServer, tmp_path) -> None:
+async def test_criterion_8_an_outage_of_temporal_is_bridged_by_the_poller(
+    fast: World, temporal_server: TemporalServer, tmp_path
+) -> None:
     await fast.health.retire()
     with processes(fast.dsn, temporal_server.address, tmp_path, "temporal-worker", "worker") as running:
         await eventually(lambda: vouched(fast), what="a worker vouches")
@@ -82,7 +84,9 @@ async def test_criterion_8_an_outage_of_temporal_is_bridged_by_the_poller(fast: 
         assert running["temporal-worker"].stop() == 0, "SIGTERM is graceful"
 
 
-async def test_durability_workflows_survive_killed_and_restarted_workers(fast: World, temporal_server, tmp_path) -> None:
+async def test_durability_workflows_survive_killed_and_restarted_workers(
+    fast: World, temporal_server, tmp_path
+) -> None:
     with processes(fast.dsn, temporal_server.address, tmp_path, "temporal-worker") as running:
         await eventually(lambda: vouched(fast))
         await open_now(fast, "T1")

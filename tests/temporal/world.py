@@ -97,7 +97,9 @@ async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 20, w
 class World:
     """What a test sees: verbs of the service at virtual instants, and what was recorded."""
 
-    def __init__(self, dsn: str, pool: AsyncConnectionPool[Any], client: Client, env: WorkflowEnvironment | None) -> None:
+    def __init__(
+        self, dsn: str, pool: AsyncConnectionPool[Any], client: Client, env: WorkflowEnvironment | None
+    ) -> None:
         self.dsn, self.pool, self.client, self.env = dsn, pool, client, env
         self.clock = FixedClock(START)
         self.backend = TemporalSlaBackend("slaq")
@@ -127,7 +129,9 @@ class World:
 
     # ── what the application does ────────────────────────────────────────────────────────────────
 
-    async def do(self, act: Callable[[SlaService, AsyncConnection[Any]], Awaitable[Any]], *, dispatch: bool = True) -> Any:
+    async def do(
+        self, act: Callable[[SlaService, AsyncConnection[Any]], Awaitable[Any]], *, dispatch: bool = True
+    ) -> Any:
         """One transaction of the application, now; then what it queued is sent."""
         with run_with_tenant(self.tenant):
             async with self.pool.connection() as conn, conn.transaction():
@@ -179,7 +183,8 @@ class World:
         rows = await self.rows(
             "SELECT phase, kind, percent, crossed_at, voided_at IS NOT NULL FROM sla_crossings"
             " WHERE tenant = %s AND ticket_id = %s ORDER BY crossed_at, phase, kind, percent",
-            tenant or self.tenant, ticket_id,
+            tenant or self.tenant,
+            ticket_id,
         )
         return [f"{phase} {kind} {percent} @{(at - START).total_seconds() / 60:g}{' voided' if voided else ''}"
                 for phase, kind, percent, at, voided in rows]  # fmt: skip
