@@ -39,14 +39,13 @@ def temporal_worker(metrics: str | None) -> None:
 
 async def _run(settings: Settings, metrics: str | None) -> None:
     from slaq.jobs.worker import stop_on_signals
-    from slaq.temporal.client import metrics_runtime
+    from slaq.temporal.client import new_runtime
     from slaq.temporal.worker import run_temporal_worker
 
     stop = asyncio.Event()
     stop_on_signals(stop)
-    runtime = metrics_runtime(metrics) if metrics else None
     try:
-        await run_temporal_worker(settings, conninfo(settings), stop, runtime)
+        await run_temporal_worker(settings, conninfo(settings), stop, new_runtime(metrics))
     except* Exception as group:
         raise group.exceptions[0] from None
     if not stop.is_set():

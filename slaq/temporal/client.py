@@ -6,6 +6,7 @@ A call to a dead server may take ten seconds, one to a frozen server for ever: i
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from datetime import timedelta
 from typing import Any
@@ -13,9 +14,16 @@ from typing import Any
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, KeepAliveConfig, RetryConfig, WorkflowFailureError
+from temporalio.client import Client, KeepAliveConfig, RetryConfig
 from temporalio.envconfig import ClientConfig
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from slaq.errors import ConfigurationError
@@ -31,30 +39,22 @@ UNREACHABLE = frozenset({
     RPCStatusCode.INTERNAL, RPCStatusCode.ABORTED,
 })  # fmt: skip
 
-__all__ = [
-    "CALL",
-    "PATIENCE",
-    "Client",
-    "WorkflowFailureError",
-    "connect",
-    "is_unreachable",
-    "metrics_runtime",
-    "serves",
-    "task_queue",
-]
-
 
 def task_queue() -> str:
     """The task queue of slaq's workflows."""
     return os.environ.get("TEMPORAL_SLA_TASK_QUEUE") or "sla-workflows"
 
 
-def metrics_runtime(bind_address: str) -> Runtime:
-    """A runtime that shows the SDK's metrics at ``host:port`` in Prometheus' format."""
-    prometheus = PrometheusConfig(
-        bind_address=bind_address, counters_total_suffix=True, unit_suffix=True, durations_as_seconds=True
-    )
-    return Runtime(telemetry=TelemetryConfig(metrics=prometheus))
+def new_runtime(metrics_at: str | None) -> Runtime:
+    """The SDK's runtime for a process: its warnings go to Python's log; metrics at ``host:port``, for Prometheus."""
+    forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"))
+    logs = LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding)
+    metrics = None
+    if metrics_at is not None:
+        metrics = PrometheusConfig(
+            bind_address=metrics_at, counters_total_suffix=True, unit_suffix=True, durations_as_seconds=True
+        )
+    return Runtime(telemetry=TelemetryConfig(logging=logs, metrics=metrics))
 
 
 async def connect(identity: str, runtime: Runtime | None = None, *, is_bounded: bool = True) -> Client:
