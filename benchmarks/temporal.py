@@ -107,7 +107,9 @@ async def starts(desk: Desk) -> None:
     await desk.drain()
     drained = STARTS / (perf_counter() - begun)
     print(f"started by bare calls      {bare:8.0f} tickets/s")
-    print(f"started from the outbox    {drained:8.0f} tickets/s   {100 * drained / bare:.0f} % of it (goal: 80 % or more)")
+    print(
+        f"started from the outbox    {drained:8.0f} tickets/s   {100 * drained / bare:.0f} % of it (goal: 80 % or more)"
+    )
 
 
 async def lateness(desk: Desk) -> None:
@@ -116,7 +118,9 @@ async def lateness(desk: Desk) -> None:
     start = desk.clock.now + PREPARING
     ahead = timedelta(minutes=10)  # one per cent of 1000 minutes
     async with serving(desk.client, Settler(desk.pool, "slaq")):
-        await desk.open([f"L{number}" for number in range(count)], lambda n: start - ahead + timedelta(seconds=n / RATE))
+        await desk.open(
+            [f"L{number}" for number in range(count)], lambda n: start - ahead + timedelta(seconds=n / RATE)
+        )
         await desk.drain()
         print(f"prepared {(start - await _now(desk)).total_seconds():.0f} s before the first wake")
         async with desk.pool.connection() as conn:
@@ -131,7 +135,9 @@ async def lateness(desk: Desk) -> None:
                 await asyncio.sleep(0.2)
     values = sorted(row[0] for row in rows)
     cuts = quantiles(values, n=100)
-    print(f"{count} wakes at {RATE}/s: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms, most {values[-1]:.0f} ms (goal: p99 under 250 ms)")
+    print(
+        f"{count} wakes at {RATE}/s: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms, most {values[-1]:.0f} ms (goal: p99 under 250 ms)"
+    )
 
 
 async def _now(desk: Desk):

@@ -38,9 +38,8 @@ class Outage:
 @contextmanager
 def slaq_process(name: str, environment: Mapping[str, str]) -> Generator[None, None, None]:
     """A real ``slaq`` command beside the demo; it ends with it, even when the demo is killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "slaq", name], env=environment, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent
-    )  # noqa: PLW1509
+    command = [sys.executable, "-m", "slaq", name]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509, S603
     try:
         yield
     finally:

@@ -105,9 +105,7 @@ def _schedule(table: dict[str, Any], shared: list[str]) -> Schedule:
     return Schedule(table["timezone"], entries, tuple(Holiday(f"2024-{day}", True, name) for day, name in yearly))
 
 
-def _live(
-    course: Course, service: SyncSlaService, conn: Connection[Any], desk: Desk, outage: Outage | None
-) -> None:
+def _live(course: Course, service: SyncSlaService, conn: Connection[Any], desk: Desk, outage: Outage | None) -> None:
     """Let the script happen, and show the board meanwhile."""
     board = Board(service, course.settings.schema, TENANT, {t.ticket_id: t.title for t in desk.tickets.values()})
     started, length = monotonic(), course.seconds or 60
@@ -179,10 +177,13 @@ def _timers(course: Course, conn: Connection[Any]) -> Generator[Outage | None, N
         with slaq_process("worker", environment(course)):
             yield None
         return
-    with TemporaryDirectory(prefix="slaq-temporal-") as directory, TemporalServer(
-        Path(directory) / "temporal.db", with_ui=True
-    ) as server:
-        course.console.print(f"Temporal on {server.address}, its web UI on http://127.0.0.1:{server.ui_port}", markup=False)
+    with (
+        TemporaryDirectory(prefix="slaq-temporal-") as directory,
+        TemporalServer(Path(directory) / "temporal.db", with_ui=True) as server,
+    ):
+        course.console.print(
+            f"Temporal on {server.address}, its web UI on http://127.0.0.1:{server.ui_port}", markup=False
+        )
         surroundings = {**environment(course), "TEMPORAL_ADDRESS": server.address, "SLAQ_GRACE": "2"}
         with slaq_process("worker", surroundings), slaq_process("temporal-worker", surroundings):
             _wait_for_temporal(conn, course.settings.schema)

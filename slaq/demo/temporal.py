@@ -44,7 +44,7 @@ class TemporalServer:
     def start(self) -> None:
         """Start, or start again on the same port, and wait until it accepts connections."""
         ui = ["--headless"] if self.ui_port is None else ["--ui-port", str(self.ui_port)]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603
             [temporal_binary(), "server", "start-dev", "--port", str(self.port), "--db-filename", str(self.file),
              "--log-level", "never", *ui],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent,  # noqa: PLW1509
@@ -118,7 +118,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
 
 
 def die_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 from typing import Any
@@ -34,10 +35,8 @@ async def watch_temporal(
             if is_up is not was_up:
                 _tell(settings, timer, is_up=is_up, was_up=was_up)
             was_up = is_up
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), INTERVAL)
-            except TimeoutError:
-                pass
     finally:
         await health.retire()
 

@@ -174,7 +174,9 @@ async def _may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> 
                 f"schema {settings.schema!r} of this database has no tables of slaq: run `slaq migrate`"
             )
         if not may_work:
-            raise ConfigurationError(f"the login {login!r} may not work here: run `slaq migrate --grant-worker-to {login}`")
+            raise ConfigurationError(
+                f"the login {login!r} may not work here: run `slaq migrate --grant-worker-to {login}`"
+            )
         return True
     return False
 

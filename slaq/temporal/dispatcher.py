@@ -6,6 +6,7 @@ No lock is held over a call. A crash between sending and acknowledging sends aga
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,10 +50,8 @@ class Dispatcher:
         while not stop.is_set():
             if is_up() and await self.drain_once() == BATCH:
                 continue
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _WAIT)
-            except TimeoutError:
-                pass
 
     async def drain_once(self) -> int:
         """Send one batch; how many rows it had."""

@@ -22,7 +22,8 @@ class Snapshot:
     """How a ticket stood at ``version``, as far as its timer needs it; instants are UTC.
 
     ``at`` is the instant of the change, ``wake_at`` that of the earliest crossing not yet told
-    (``None``: nothing to wait for), ``label`` what is crossed then. ``is_over``: no run is needed any more.
+    (``None``: nothing to wait for), ``label`` what is crossed then. ``lead_ms``: how long before it the run wakes, so that
+    the activity is there in time and waits for the instant itself. ``is_over``: no run is needed any more.
     """
 
     version: int = -1
@@ -30,6 +31,7 @@ class Snapshot:
     is_over: bool = False
     reason: str = ""
     wake_at: datetime | None = None
+    lead_ms: int = 0
     label: str = ""
     phase: str = "response"
     paused_at: datetime | None = None

@@ -13,6 +13,9 @@ from slaq.store.tickets import TicketState, state_of
 from slaq.temporal.messages import Snapshot
 from slaq.timeline import Clocks, Record, fold
 
+LEAD_MS = 300
+"""How long before a crossing a run wakes: a busy server starts timers late, by as much as the task took that set them."""
+
 
 @attrs.frozen
 class Outgoing:
@@ -62,6 +65,7 @@ def snapshot_of(
         is_over=not clocks.is_open or not resolution.terms.promise.is_targeted,
         reason=_reason(clocks, now),
         wake_at=wake_at,
+        lead_ms=LEAD_MS,
         label=_label(clocks, wake_at),
         phase=_phase(clocks, now),
         paused_at=clocks.paused_at,

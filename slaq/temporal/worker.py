@@ -7,6 +7,7 @@ a process like this one vouches for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -35,7 +36,9 @@ _log = logging.getLogger("slaq.temporal")
 GRACEFUL = timedelta(seconds=20)
 STICKY = timedelta(seconds=5)
 """How long a wake may wait for a worker that was killed before another one gets it."""
-ACTIVITIES = 20
+ACTIVITIES = 100
+"""Activities at a time; most of them wait for the instant of their crossing, without a connection."""
+CONNECTIONS = 20
 _RETRY = 2.0
 _SOON = 0.5
 
@@ -55,7 +58,7 @@ async def run_temporal_worker(
     """Work until ``stop`` is set; activities and calls that run are finished."""
     if not await may_begin(settings, conninfo, stop):
         return
-    async with open_pool(conninfo, ACTIVITIES + 4) as pool:
+    async with open_pool(conninfo, CONNECTIONS + 4) as pool:
         health = Health(pool, settings.schema, "temporal-worker", settings.edition, new_worker_id())
         connection = _Connection()
         if settings.edition != "enterprise":
@@ -145,7 +148,5 @@ async def _check(connection: _Connection, identity: str) -> None:
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:
-    try:
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass

@@ -53,7 +53,7 @@ class SlaTicketWorkflow:
         if wake_at is None:
             await workflow.wait_condition(lambda: self._has_news)
             return True
-        delay = wake_at - workflow.now()
+        delay = wake_at - timedelta(milliseconds=self._snapshot.lead_ms) - workflow.now()
         if delay <= timedelta():
             return False
         try:

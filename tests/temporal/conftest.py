@@ -19,8 +19,9 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-async def idle_world(dsn: str) -> AsyncIterator[World]:
-    """Time can be skipped; nobody works on the task queue."""
+async def idle_world(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """Time can be skipped; nobody works on the task queue. The lead is waited for in real time, hence none."""
+    monkeypatch.setattr("slaq.temporal.snapshots.LEAD_MS", 0)
     async with (
         await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary("temporal-test-server")) as env,
         open_world(dsn, env.client, env) as world,

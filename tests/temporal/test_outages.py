@@ -14,11 +14,13 @@ from slaq.demo.temporal import TemporalServer
 from .processes import Process, processes
 from .world import DESK, World, eventually
 
+THRESHOLDS = ", ".join(f"{percent} = {{}}" for percent in range(5, 100, 5))
 FAST = DESK.replace(
     'high = { response = "100m", resolution = "400m" }', 'high = { response = "1m", resolution = "2m", is_24x7 = true }'
-).replace('schedule = "office"\nis_default = true', 'schedule = "office"\nis_default = true\nthresholds = { %s }' % ", ".join(
-    f"{percent} = {{}}" for percent in range(5, 100, 5)
-))  # fmt: skip
+).replace(
+    'schedule = "office"\nis_default = true',
+    f'schedule = "office"\nis_default = true\nthresholds = {{ {THRESHOLDS} }}',
+)
 """A crossing every three seconds."""
 
 
