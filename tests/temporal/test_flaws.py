@@ -159,8 +159,9 @@ async def test_f14_and_f15_falling_back_is_asked_anew_for_every_ticket_and_the_p
 
 async def test_f24_a_restart_keeps_the_configured_thresholds(world: World) -> None:
     await world.open(priority="high")
+    await world.after(5)
     await world.verb("handle_policy_change", "T1", "plain")
-    await world.after(245)
+    await world.after(240)
     assert [c.split("@")[0] for c in await world.crossings() if "response" in c] == [
         "response threshold 80 ", "response threshold 95 ", "response breach 100 ", "response threshold 120 ",
     ]  # fmt: skip
@@ -218,8 +219,9 @@ async def test_f29_signals_processed_together_keep_their_instants(idle_world: Wo
 
 async def test_f37_a_threshold_above_a_hundred_per_cent_is_told(world: World) -> None:
     await world.open()
+    await world.after(5)
     await world.verb("handle_policy_change", "T1", "plain")
-    await world.after(242)
+    await world.after(237)
     assert "response threshold 120 @240" in await world.crossings()
     events = await world.rows(
         "SELECT args ->> 'percent' FROM procrastinate_jobs WHERE task_name = 'sla-threshold-reached'"

@@ -42,13 +42,18 @@ async def open_now(world: World, *names: str) -> None:
 
 async def summary(world: World, *names: str):
     until = (await world.rows("SELECT clock_timestamp()"))[0][0]
-    await asyncio.sleep(4)
+    await eventually(lambda: all_told(world, until), seconds=40, what="all that was due is told")
+    await asyncio.sleep(2)  # and delivered
 
     def read():
         with psycopg.connect(world.dsn) as conn:
             return summarise(conn, "slaq", "acme", names, until)
 
     return await asyncio.to_thread(read)
+
+
+async def all_told(world: World, until) -> bool:
+    return (await world.rows("SELECT count(*) FROM sla_alarms WHERE due_at <= %s", until))[0][0] == 0
 
 
 async def vouched(world: World, *, is_up: bool = True) -> bool:
