@@ -135,26 +135,29 @@ async def test_f13_a_change_during_sending_is_sent_again(world: World) -> None:
     assert (await world.state()).status == "running"
 
 
-async def test_f14_and_f15_falling_back_is_asked_anew_for_every_ticket_and_the_poller_watches(
-    world: World, caplog
-) -> None:
-    from slaq.jobs.timer import Timer
-
+async def test_f14_falling_back_is_asked_anew_for_every_ticket(world: World, caplog) -> None:
     for number, is_up in enumerate((True, False, False, True, False)):
         await world.vouch(is_up=is_up)
         status = await world.open(f"T{number}")
         assert status.backend == ("temporal" if is_up else "polling")
     warnings = [r.message for r in caplog.records if r.name == "slaq"]
     assert [("vouches" in w, "back" in w) for w in warnings] == [(True, False), (False, True), (True, False)]
-    await world.rows("SELECT 1")
-    await world.pool.wait()
-    timer = Timer(world.pool, "slaq")
-    async with world.pool.connection() as conn:
-        rows = await (await conn.execute(
-            "SELECT slaq.lease_due(100, %s, interval '10 s', interval '60 s')", [START + timedelta(minutes=50, seconds=30)]
-        )).fetchall()  # fmt: skip
-    assert timer.name == "polling"
-    assert len(rows) == 3, "its own tickets at once, Temporal's only after the grace"
+
+
+async def test_f15_the_poller_watches_every_ticket_and_temporals_after_a_grace(world: World) -> None:
+    await world.open("T1")
+    await world.vouch(is_up=False)
+    await world.open("T2")
+
+    async def leased(seconds: int) -> list[str]:
+        now = START + timedelta(minutes=50, seconds=seconds)
+        rows = await world.rows(
+            "SELECT l::jsonb ->> 'ticket_id' FROM slaq.lease_due(100, %s, interval '1 s', interval '60 s') l", now
+        )
+        return sorted(row[0] for row in rows)
+
+    assert await leased(30) == ["T2"], "its own at once"
+    assert await leased(70) == ["T1", "T2"], "Temporal's when overdue"
 
 
 async def test_f24_a_restart_keeps_the_configured_thresholds(world: World) -> None:
