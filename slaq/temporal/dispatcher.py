@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from slaq.jobs.engine import backoff
 from slaq.temporal.client import is_unreachable
 from slaq.temporal.postgres import Pool, database_now, fetch, fetch_promises
 from slaq.temporal.sending import send
-from slaq.temporal.snapshots import Outgoing, outgoing
+from slaq.temporal.snapshots import outgoing
 
 _log = logging.getLogger("slaq.temporal")
 
@@ -31,8 +31,6 @@ LEASE = timedelta(seconds=30)
 LONGEST_BACKOFF = 60.0
 _NEVER = frozenset({RPCStatusCode.INVALID_ARGUMENT})
 _WAIT = 0.25
-
-Send = Callable[[Client, str, Outgoing], Awaitable[None]]
 
 
 @attrs.define
