@@ -46,6 +46,8 @@ class Pass:
     locked: int = 0
     stale: int = 0
     failed: int = 0
+    rescued: int = 0
+    """Tickets of Temporal's that were overdue and told by the poller."""
 
 
 @attrs.define
@@ -133,6 +135,11 @@ class Timer:
         setattr(done, outcome, getattr(done, outcome) + 1)
         if outcome == "settled":
             done.told += told
+            if told and document["backend"] == "temporal":
+                done.rescued += 1
+                _log.warning(
+                    "ticket %s of tenant %s is Temporal's, but was overdue: told by the poller", ticket_id, tenant
+                )
 
     def _change(self, document: Mapping[str, Any], bodies: Mapping[_Key, Any], now: datetime) -> tuple[str, int]:
         tenant, ticket_id = document["tenant"], document["ticket_id"]

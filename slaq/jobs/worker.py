@@ -28,6 +28,7 @@ from slaq.errors import ConfigurationError, SchemaOutdated
 from slaq.jobs.engine import EVENTS_QUEUE, PATIENCE, QUEUE, make_app
 from slaq.jobs.tasks import OnThreshold, add_tasks, log_threshold
 from slaq.jobs.timer import Timer, sleep
+from slaq.jobs.watch import watch_temporal
 from slaq.services.verbs import Verbs
 from slaq.store.database import Row, Statement, Steps, run_async
 from slaq.store.queries import query
@@ -57,7 +58,7 @@ async def run_worker(
     if not await _may_begin(settings, conninfo, stop):
         return
     # enough for every job, every ticket of the timer's pass and the recovery at once
-    async with _pool(conninfo, 2 * settings.concurrency + 1) as pool:
+    async with _pool(conninfo, 2 * settings.concurrency + 2) as pool:
         grace = timedelta(seconds=settings.grace)
         timer = Timer(pool, settings.schema, settings.concurrency, settings.loop_interval, grace)
         verbs = Verbs(SlaBackendFactory(settings).get_backend(), DatabaseClock(), settings.schema)
@@ -70,6 +71,7 @@ async def run_worker(
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("queue", work_queue),
             ("recovery", lambda: _recover(pool, settings, stop)),
+            ("watch", lambda: watch_temporal(pool, settings, timer, stop)),
         ]
         if settings.loop_interval:
             loops.append(("timer", lambda: timer.run(stop)))
