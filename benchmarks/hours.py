@@ -146,7 +146,7 @@ def installed() -> dict[str, Calendar]:
 
 
 def starts() -> list[datetime]:
-    draw = random.Random(2024)  # noqa: S311 - a sample, no secret
+    draw = random.Random(2024)
     first, days = datetime(2024, 1, 1, tzinfo=UTC), 3 * 365
     return [first + timedelta(minutes=draw.randrange(days * 1440)) for _ in range(STARTS)]
 
@@ -241,14 +241,14 @@ def construction_rows(calendars: dict[str, Calendar]) -> list[Row]:
     first = starts()[0]
 
     def cold(name: str) -> None:
-        hours._timeline_of.cache_clear()  # noqa: SLF001 - the cache is what is left out  # pyright: ignore[reportPrivateUsage]
+        hours._timeline_of.cache_clear()
         calendar = PEERS[name]()
         calendar.deadline(calendar.instant(first), calendar.duration(60))
 
     calls = {name: lambda name=name: cold(name) for name in calendars}
     timings = measured(calls, dict.fromkeys(calls, 1))
     return [
-        Row("construct + 1", name, timings.get(name), name in timings and timings[name] / timings["slaq"] or None, "")
+        Row("construct + 1", name, timings.get(name), (name in timings and timings[name] / timings["slaq"]) or None, "")
         for name in PEERS
     ]
 

@@ -21,7 +21,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import accumulate
 from operator import sub
@@ -175,7 +175,7 @@ def _zone_names() -> frozenset[str]:
     return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
 
 
-@lru_cache(maxsize=None)  # as many as tzdata has names
+@cache  # as many as tzdata has names
 def _zone(name: str) -> ZoneInfo:
     """The zone from the tzdata package, so that all hosts agree, whatever their own data."""
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
@@ -300,7 +300,7 @@ class _Table(NamedTuple):
         i = bisect_right(self.openings, at) - 1
         reading = self.readings[i] + (at - self.openings[i])
         closed = self.readings[i + 1]
-        return reading if reading < closed else closed
+        return min(closed, reading)
 
     def reached(self, reading: timedelta) -> datetime:
         """The instant at which the meter first shows ``reading``, which is above 0, at most ``total``."""
@@ -521,11 +521,12 @@ class Schedule:
         start, end = _utc(start), _utc(end)
         segments: list[Segment] = []
         for opening, closing in self._timeline.spans(start, end):
+            open_from = opening
             if segments and segments[-1].end == opening:
-                opening = segments.pop().start
+                open_from = segments.pop().start
             elif start < opening:
                 segments.append(Segment(segments[-1].end if segments else start, opening, is_open=False))
-            segments.append(Segment(opening, closing, is_open=True))
+            segments.append(Segment(open_from, closing, is_open=True))
         closed_from = segments[-1].end if segments else start
         if closed_from < end:
             segments.append(Segment(closed_from, end, is_open=False))

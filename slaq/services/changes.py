@@ -110,9 +110,7 @@ class Change:
 
     def fact_documents(self) -> list[dict[str, Any]]:
         """The facts as they are stored."""
-        return [
-            {"kind": fact.kind, "source": fact.source, "at": fact.at, "actor": self.actor} for fact in self.facts
-        ]
+        return [{"kind": fact.kind, "source": fact.source, "at": fact.at, "actor": self.actor} for fact in self.facts]
 
     def promise_document(self) -> dict[str, Any] | None:
         """The promise that a fact of this change begins, as it is stored."""

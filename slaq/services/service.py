@@ -31,7 +31,9 @@ class _Calls:
     def _sync_tickets(self, tickets: Iterable[Ticket], actor: str | None) -> Steps[list[SlaStatus]]:
         return self._verbs.sync_tickets(current_tenant(), [checked_ticket(ticket) for ticket in tickets], actor)
 
-    def _policy(self, ticket_id: str, policy_id: str | None, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
+    def _policy(
+        self, ticket_id: str, policy_id: str | None, at: datetime | None, actor: str | None
+    ) -> Steps[SlaStatus]:
         fields = {
             "pinned_policy_id": None if policy_id is None else checked_text(policy_id, "policy_id"),
             "is_policy_cleared": policy_id is None,
@@ -51,7 +53,9 @@ class _Calls:
         fields = {"priority_id": checked_text(priority_id, "priority_id")}
         return self._verbs.realign(current_tenant(), ticket_id, fields, at, actor, "priority_changed")
 
-    def _response_state(self, ticket_id: str, state: str | None, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
+    def _response_state(
+        self, ticket_id: str, state: str | None, at: datetime | None, actor: str | None
+    ) -> Steps[SlaStatus]:
         fields = {"response_state": checked_response_state(state, "response_state")}
         return self._verbs.realign(current_tenant(), ticket_id, fields, at, actor)
 
@@ -325,8 +329,6 @@ class SyncSlaService(_Calls):
         """Forget the ticket, keeping its audit log; whether there was one."""
         return run(conn, self._verbs.delete(current_tenant(), ticket_id, actor))
 
-    def get_sla_status(
-        self, conn: Connection[Any], ticket_id: str, *, at: datetime | None = None
-    ) -> SlaStatus:
+    def get_sla_status(self, conn: Connection[Any], ticket_id: str, *, at: datetime | None = None) -> SlaStatus:
         """How the ticket stands, now or at another instant, from the facts up to then."""
         return run(conn, self._verbs.status(current_tenant(), ticket_id, at))

@@ -110,7 +110,9 @@ def _explain(error: BaseException) -> NoReturn:
             raise UnknownReference(f"{error.diag.message_detail or error} (table {error.diag.table_name})") from error
         case errors.SerializationFailure() | errors.DeadlockDetected():
             raise ConcurrentChange(f"another transaction changed the ticket; run this one again: {error}") from error
-        case errors.UndefinedTable() | errors.UndefinedFunction() | errors.UndefinedColumn() | errors.InvalidSchemaName():
+        case (
+            errors.UndefinedTable() | errors.UndefinedFunction() | errors.UndefinedColumn() | errors.InvalidSchemaName()
+        ):
             raise SchemaOutdated(f"the database does not fit this release, run `slaq migrate`: {error}") from error
         case errors.CheckViolation() | errors.ProgramLimitExceeded() | psycopg.DataError() | UnicodeEncodeError():
             raise InvalidTicket(f"the database refused a value: {error}") from error

@@ -62,7 +62,9 @@ def _engine_migrations() -> Iterator[Migration]:
     yield Migration("procrastinate", f"{_BASELINE}-{version}", baseline)
     later = sorted(f.name for f in files.joinpath("migrations").iterdir() if re.match(r"\d\d\.\d\d\.\d\d_", f.name))
     for name in later:
-        yield Migration("procrastinate", name.removesuffix(".sql"), files.joinpath("migrations", name).read_text("utf-8"))
+        yield Migration(
+            "procrastinate", name.removesuffix(".sql"), files.joinpath("migrations", name).read_text("utf-8")
+        )
 
 
 def status(conn: Connection[Any], schema: str) -> list[Step]:
@@ -88,13 +90,9 @@ def migrate(conn: Connection[Any], schema: str) -> list[Migration]:
         missing = [step.migration for step in _steps(_applied(conn, schema), schema) if not step.is_applied]
         for migration in missing:
             _run(conn, migration)
-            conn.execute(
-                in_schema_literal(_NOTE, schema), [migration.component, migration.name, migration.checksum]
-            )
+            conn.execute(in_schema_literal(_NOTE, schema), [migration.component, migration.name, migration.checksum])
         for migration in _baselined(missing):
-            conn.execute(
-                in_schema_literal(_NOTE, schema), [migration.component, migration.name, migration.checksum]
-            )
+            conn.execute(in_schema_literal(_NOTE, schema), [migration.component, migration.name, migration.checksum])
         _run(conn, Migration("slaq", "engine", in_schema(_read("engine.sql"), schema)))
     return missing
 
@@ -169,4 +167,6 @@ def _run(conn: Connection[Any], migration: Migration) -> None:
         conn.execute(migration.text.encode())
     except psycopg.Error as error:
         hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-        raise MigrationError(f"{migration.component} {migration.name} failed, nothing was changed: {error}{hint}") from error
+        raise MigrationError(
+            f"{migration.component} {migration.name} failed, nothing was changed: {error}{hint}"
+        ) from error

@@ -15,7 +15,9 @@ from slaq.errors import ConfigurationError
 DEFAULT_SCHEMA = "slaq"
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 # "slaq." as a qualifier and "'slaq'" as a name, but not the setting 'slaq.tenant'
-_QUALIFIER = re.compile(r"(?<!['\w.])slaq\.(?=\w|%)|(?<=')slaq(?=')|(?<=SCHEMA )slaq\b|(?<=EXISTS )slaq\b|(?<== )slaq(?=,)")
+_QUALIFIER = re.compile(
+    r"(?<!['\w.])slaq\.(?=\w|%)|(?<=')slaq(?=')|(?<=SCHEMA )slaq\b|(?<=EXISTS )slaq\b|(?<== )slaq(?=,)"
+)
 _ROLE = re.compile(r"\bslaq_(?=(owner|timer|application|worker)\b)")
 
 

@@ -27,7 +27,9 @@ def run_with_tenant(tenant: str) -> Generator[None, None, None]:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != "" and "\0" not in value and value == value.encode(errors="ignore").decode()
+    return (
+        isinstance(value, str) and value != "" and "\0" not in value and value == value.encode(errors="ignore").decode()
+    )
 
 
 def current_tenant() -> str:

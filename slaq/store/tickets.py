@@ -80,7 +80,9 @@ def open_ticket(
     )
 
 
-def lock_ticket(tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: str) -> Steps[tuple[Mapping[str, Any], datetime]]:
+def lock_ticket(
+    tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: str
+) -> Steps[tuple[Mapping[str, Any], datetime]]:
     """Lock a ticket and get its raw document, with the database's time once the lock is held."""
     rows = yield Statement(
         query("tickets", "open_ticket", schema),

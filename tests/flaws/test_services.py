@@ -53,14 +53,24 @@ def test_f06_one_definition_of_elapsed(desk: Desk) -> None:
     desk.at("Fri 17:00").pause_sla("t1")
     desk.at("Mon+1 09:00").resume_sla("t1")
     status = desk.at("Mon+1 09:30").get_sla_status("t1")
-    assert (status.response.percent, status.response.used_minutes, status.response.due_at) == (75.0, 90, instant("Mon+1 10:00"))
+    assert (status.response.percent, status.response.used_minutes, status.response.due_at) == (
+        75.0,
+        90,
+        instant("Mon+1 10:00"),
+    )
 
 
 def test_f10_every_threshold_of_a_gap_is_told(desk: Desk) -> None:
-    desk.sql("UPDATE slaq.sla_notification_thresholds SET notify_assignee = threshold_percent = 75, notify_board_manager = false, notify_escalation_manager = false")
+    desk.sql(
+        "UPDATE slaq.sla_notification_thresholds SET notify_assignee = threshold_percent = 75, notify_board_manager = false, notify_escalation_manager = false"
+    )
     desk.sync_ticket(ticket())
     desk.at("Mon 09:55").sync_ticket(ticket())
-    assert [text for text in desk.crossings() if "%" in text] == ["response 50% Mon 09:30", "response 75% Mon 09:45", "response 90% Mon 09:54"]
+    assert [text for text in desk.crossings() if "%" in text] == [
+        "response 50% Mon 09:30",
+        "response 75% Mon 09:45",
+        "response 90% Mon 09:54",
+    ]
     assert "ann 75" in desk.inbox()
 
 
@@ -178,7 +188,11 @@ def test_f23_a_finished_phase_keeps_its_due_and_verdict(desk: Desk) -> None:
     desk.at("Mon 09:50").record_first_response("t1")
     desk.at("Mon 10:00").handle_policy_change("t1", "silver")
     row = desk.row()
-    assert (row["sla_response_due_at"], row["sla_response_met"], row["sla_resolution_due_at"]) == ("Mon 10:00", True, "Tue 17:00")
+    assert (row["sla_response_due_at"], row["sla_response_met"], row["sla_resolution_due_at"]) == (
+        "Mon 10:00",
+        True,
+        "Tue 17:00",
+    )
 
 
 def test_f26_a_breach_never_overwrites_an_answer(lone_desk: Desk) -> None:
@@ -244,13 +258,18 @@ def test_f34_each_crossing_is_told_once_in_each_phase(lone_desk: Desk) -> None:
     for when in ("Mon 09:35", "Mon 09:36", "Mon 11:05", "Mon 11:06"):
         lone_desk.at(when).sync_ticket(ticket(title=when))
         lone_desk.sync_ticket(ticket(title=when))
-    assert [text for text in lone_desk.crossings() if "50%" in text] == ["response 50% Mon 09:30", "resolution 50% Mon 11:00"]
+    assert [text for text in lone_desk.crossings() if "50%" in text] == [
+        "response 50% Mon 09:30",
+        "resolution 50% Mon 11:00",
+    ]
     sweep(lone_desk.dsn)
     sweep(lone_desk.dsn)
     assert lone_desk.inbox().count("ann 50") == 2
     with pytest.raises(UniqueViolation):
-        lone_desk.sql("INSERT INTO slaq.sla_crossings (tenant, ticket_id, phase, kind, percent, crossed_at, armed_at, noticed_at, claimed_by) "
-                      "SELECT tenant, ticket_id, phase, kind, percent, crossed_at, armed_at, noticed_at, claimed_by FROM slaq.sla_crossings LIMIT 1")
+        lone_desk.sql(
+            "INSERT INTO slaq.sla_crossings (tenant, ticket_id, phase, kind, percent, crossed_at, armed_at, noticed_at, claimed_by) "
+            "SELECT tenant, ticket_id, phase, kind, percent, crossed_at, armed_at, noticed_at, claimed_by FROM slaq.sla_crossings LIMIT 1"
+        )
 
 
 def test_f35_told_and_marked_as_told_in_one_transaction(desk: Desk) -> None:
@@ -267,7 +286,9 @@ def test_f35_told_and_marked_as_told_in_one_transaction(desk: Desk) -> None:
 def test_f36_only_what_is_configured_is_told_and_as_what_it_is_configured(desk: Desk) -> None:
     desk.sql("DELETE FROM slaq.sla_notification_thresholds WHERE threshold_percent <> 50")
     desk.sql("UPDATE slaq.sla_notification_thresholds SET notification_type = 'breach'")
-    desk.sql("UPDATE slaq.sla_policy_targets SET escalation_1_percent = NULL, escalation_2_percent = NULL, escalation_3_percent = NULL")
+    desk.sql(
+        "UPDATE slaq.sla_policy_targets SET escalation_1_percent = NULL, escalation_2_percent = NULL, escalation_3_percent = NULL"
+    )
     desk.sync_ticket(ticket())
     desk.at("Mon 10:30").sync_ticket(ticket())
     assert desk.crossings() == ["response 50% Mon 09:30", "response breach Mon 10:00"]
@@ -277,7 +298,9 @@ def test_f36_only_what_is_configured_is_told_and_as_what_it_is_configured(desk: 
 
 def test_f38_one_calendar_for_services_and_timers(lone_desk: Desk) -> None:
     desk = lone_desk
-    desk.sql("UPDATE slaq.sla_policy_targets SET is_24x7 = true, response_time_minutes = 15 WHERE sla_policy_id = 'gold' AND priority_id = 'high'")
+    desk.sql(
+        "UPDATE slaq.sla_policy_targets SET is_24x7 = true, response_time_minutes = 15 WHERE sla_policy_id = 'gold' AND priority_id = 'high'"
+    )
     desk.sql("INSERT INTO slaq.holidays (tenant, holiday_date) VALUES (%s, '2024-01-09')", desk.tenant)
     desk.at("Mon 20:00").sync_ticket(ticket("always", at="Mon 20:00"))
     desk.at("Mon 20:00").sync_ticket(ticket("default", at="Mon 16:30", priority_id="normal"))
@@ -330,7 +353,12 @@ def test_f44_what_was_told_is_kept_in_rows_and_reset_by_a_retarget(desk: Desk) -
     desk.at("Mon 09:56").handle_priority_change("t1", "normal")
     desk.at("Mon 11:00").sync_ticket(ticket(priority_id="normal"))
     live = [text for text in desk.crossings() if "%" in text and "voided" not in text]
-    assert live == ["response 50% Mon 10:00", "response 75% Mon 10:30", "response 90% Mon 10:48", "response 100% Mon 11:00"]
+    assert live == [
+        "response 50% Mon 10:00",
+        "response 75% Mon 10:30",
+        "response 90% Mon 10:48",
+        "response 100% Mon 11:00",
+    ]
     assert desk.inbox().count("ann 50") == 2
     desk.assert_as_expected()
 
@@ -419,7 +447,11 @@ def test_f51_the_log_names_everything_and_who_did_it(desk: Desk) -> None:
         "sla_started", "priority_changed", "sla_paused", "sla_resumed", "notification_sent", "ticket_escalated", "sla_breach", "resolution_recorded",
     }  # fmt: skip
     changed = next(entry for entry in log if entry["event_type"] == "priority_changed")
-    assert (changed["triggered_by"], changed["event_data"]["old_priority_id"], changed["event_data"]["priority_id"]) == ("bob", "high", "normal")
+    assert (
+        changed["triggered_by"],
+        changed["event_data"]["old_priority_id"],
+        changed["event_data"]["priority_id"],
+    ) == ("bob", "high", "normal")
     paused = next(entry for entry in log if entry["event_type"] == "sla_paused")
     assert (paused["triggered_by"], paused["event_data"]["source"]) == ("bob", "awaiting_client")
     assert all(len(entry["event_type"]) <= 50 for entry in log)
@@ -456,7 +488,9 @@ def test_f44_what_was_crossed_under_the_old_promise_is_told_as_that_said(desk: D
     desk.sync_ticket(ticket())
     desk.at("Mon 09:50").handle_policy_change("t1", "silver")  # which tells nobody of anything
     assert desk.inbox() == ["ann 50", "eve1 70", "ann 75", "bob 75"]
-    assert all("due 2024-01-08 09:00 UTC" in row["message"] for row in desk.sql("SELECT message FROM slaq.sla_notifications"))
+    assert all(
+        "due 2024-01-08 09:00 UTC" in row["message"] for row in desk.sql("SELECT message FROM slaq.sla_notifications")
+    )
 
 
 def test_f60_lists_boards_and_status_agree(desk: Desk) -> None:
@@ -472,7 +506,13 @@ def test_f60_lists_boards_and_status_agree(desk: Desk) -> None:
     desk.pause_sla("paused")
     desk.sla = SyncSlaService()
     by_status = {name: desk.get_sla_status(name).status for name in ages}
-    assert by_status == {"fresh": "on_track", "nearly": "on_track", "risky": "at_risk", "late": "response_breached", "paused": "paused"}
+    assert by_status == {
+        "fresh": "on_track",
+        "nearly": "on_track",
+        "risky": "at_risk",
+        "late": "response_breached",
+        "paused": "paused",
+    }
     assert listed(desk, Listing.AT_RISK) == ["risky"]
     assert listed(desk, Listing.BREACHED) == ["late"]
     assert listed(desk, Listing.PAUSED) == ["paused"]
@@ -514,6 +554,10 @@ def test_f45_an_application_that_only_saves_tickets_is_fully_integrated(desk: De
         "paused Mon 10:10 awaiting_client", "retargeted Mon 10:40", "resumed Mon 10:40 awaiting_client",
         "retargeted Mon 11:00", "resolved Mon 11:00", "reopened Mon 11:30", "resolved Mon 11:45",
     ]  # fmt: skip
-    assert (desk.row()["sla_response_met"], desk.row()["sla_resolution_met"], desk.row()["sla_resolution_at"]) == (True, True, "Mon 11:45")
+    assert (desk.row()["sla_response_met"], desk.row()["sla_resolution_met"], desk.row()["sla_resolution_at"]) == (
+        True,
+        True,
+        "Mon 11:45",
+    )
     desk.assert_as_expected()
     assert desk.delete_ticket("t1")

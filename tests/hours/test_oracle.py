@@ -6,9 +6,10 @@ clocks of UTC instants, unites the intervals, and adds them up.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -47,7 +48,7 @@ ODD_TIMES = [
 # ── the oracle ──
 
 
-@lru_cache(maxsize=None)
+@cache
 def zone_of(name: str) -> ZoneInfo:
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
         return ZoneInfo.from_file(data)
@@ -257,7 +258,7 @@ def test_segments_partition_the_span(question: tuple[Schedule, datetime], length
     schedule, start = question
     segments = schedule.segments(start, start + length)
     assert [start, *(s.end for s in segments)] == [*(s.start for s in segments), start + length]
-    assert all(one.is_open != two.is_open for one, two in zip(segments, segments[1:], strict=False))
+    assert all(one.is_open != two.is_open for one, two in itertools.pairwise(segments))
     assert all(s.start < s.end for s in segments)
     assert schedule.elapsed(start, start + length) == sum((s.end - s.start for s in segments if s.is_open), ZERO)
 

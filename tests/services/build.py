@@ -86,7 +86,10 @@ def name(at: datetime | str | None) -> str | None:
 
 def ticket(ticket_id: str = "t1", at: str = "Mon 09:00", **fields: Any) -> Ticket:
     """A ticket of high priority on the desk, assigned to Ann; instants may be given by name."""
-    given = {key: instant(value) if key.endswith("_at") and isinstance(value, str) else value for key, value in fields.items()}
+    given = {
+        key: instant(value) if key.endswith("_at") and isinstance(value, str) else value
+        for key, value in fields.items()
+    }
     return Ticket(**{
         "ticket_id": ticket_id, "entered_at": instant(at), "title": "Printer", "priority_id": "high", "status_id": "new",
         "board_id": "desk", "assigned_to": "ann", **given,
@@ -145,7 +148,11 @@ class Desk:
     def row(self, ticket_id: str = "t1") -> dict[str, Any]:
         """The ticket's columns, instants by name."""
         rows = self.sql("SELECT * FROM slaq.tickets WHERE ticket_id = %s", ticket_id)
-        return {key: name(value) if isinstance(value, datetime) else value for key, value in rows[0].items()} if rows else {}
+        return (
+            {key: name(value) if isinstance(value, datetime) else value for key, value in rows[0].items()}
+            if rows
+            else {}
+        )
 
     def facts(self, ticket_id: str = "t1") -> list[str]:
         """``"paused Mon 10:00 status"``, in the order of arrival."""
@@ -185,17 +192,24 @@ class Desk:
         """The tenant's jobs, as a superuser sees them, the oldest first; of the tasks named, else all."""
         with Connection.connect(self.superuser_dsn, row_factory=dict_row) as conn:
             rows = conn.execute(
-                f"SELECT * FROM {self.schema}.procrastinate_jobs WHERE args ->> 'tenant' = %s ORDER BY id".encode(), [self.tenant]
+                f"SELECT * FROM {self.schema}.procrastinate_jobs WHERE args ->> 'tenant' = %s ORDER BY id".encode(),
+                [self.tenant],
             ).fetchall()
         return [row for row in rows if not tasks or row["task_name"] in tasks]
 
     def forget_jobs(self) -> None:
         with Connection.connect(self.superuser_dsn) as conn:
-            conn.execute(f"DELETE FROM {self.schema}.procrastinate_jobs WHERE args ->> 'tenant' = %s".encode(), [self.tenant])
+            conn.execute(
+                f"DELETE FROM {self.schema}.procrastinate_jobs WHERE args ->> 'tenant' = %s".encode(), [self.tenant]
+            )
 
     def alarm(self, ticket_id: str = "t1") -> dict[str, Any]:
         rows = self.sql("SELECT * FROM slaq.sla_alarms WHERE ticket_id = %s", ticket_id)
-        return {key: name(value) if isinstance(value, datetime) else value for key, value in rows[0].items()} if rows else {}
+        return (
+            {key: name(value) if isinstance(value, datetime) else value for key, value in rows[0].items()}
+            if rows
+            else {}
+        )
 
     def state(self, ticket_id: str = "t1") -> TicketState:
         state, _ = run(self.conn, read_ticket(self.tenant, ticket_id, self.schema))

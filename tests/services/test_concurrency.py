@@ -135,7 +135,12 @@ def test_overlapping_sets_in_any_order(desk: Desk) -> None:
                 host("sync_tickets", [ticket(each, status_id=status) for each in wanted])
                 host.commit()
 
-            outcomes = at_once(*(lambda host=host, wanted=wanted: sync(host, wanted) for host, wanted in zip(opened, sets, strict=True)))
+            outcomes = at_once(
+                *(
+                    lambda host=host, wanted=wanted: sync(host, wanted)
+                    for host, wanted in zip(opened, sets, strict=True)
+                )
+            )
             assert outcomes == [None] * len(sets)
     for each in ids:
         assert desk.facts(each) == ["started Mon 09:00", "paused Mon 09:30 status", "resumed Mon 09:40 status"]
@@ -221,7 +226,10 @@ class TestWithTheTimer:
         def write_all() -> None:
             try:
                 with hosts(desk, "Tue 10:00", "Tue 11:00", "Tue 12:00", "Tue 13:00") as opened:
-                    calls = [lambda host=host, verb=verb: write(host, *verb) for host, verb in zip(opened, verbs, strict=True)]
+                    calls = [
+                        lambda host=host, verb=verb: write(host, *verb)
+                        for host, verb in zip(opened, verbs, strict=True)
+                    ]
                     outcomes.extend(at_once(*calls))
             finally:
                 stop.set()
@@ -233,9 +241,16 @@ class TestWithTheTimer:
         for each in ids:
             facts = desk.facts(each)
             assert len(facts) == 5, facts
-            keys = [(r.crossing.phase, r.crossing.kind, r.crossing.percent) for r in desk.state(each).records if not r.is_voided]
+            keys = [
+                (r.crossing.phase, r.crossing.kind, r.crossing.percent)
+                for r in desk.state(each).records
+                if not r.is_voided
+            ]
             assert len(keys) == len(set(keys))
-            told = desk.sql("SELECT count(*) AS n FROM slaq.sla_notifications WHERE ticket_id = %s GROUP BY crossing_id, user_id", each)
+            told = desk.sql(
+                "SELECT count(*) AS n FROM slaq.sla_notifications WHERE ticket_id = %s GROUP BY crossing_id, user_id",
+                each,
+            )
             assert {row["n"] for row in told} == {1}
             assert desk.row(each)["sla_response_met"] is False
             assert desk.alarm(each)["due_at"] is None

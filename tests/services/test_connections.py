@@ -104,7 +104,9 @@ def test_any_connection(desk: Desk, options: dict[str, Any]) -> None:
         a_ticket_s_life(conn, desk)
 
 
-@pytest.mark.parametrize("level", [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE])
+@pytest.mark.parametrize(
+    "level", [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE]
+)
 def test_any_isolation_level(desk: Desk, level: IsolationLevel) -> None:
     with psycopg.connect(desk.dsn) as conn:
         conn.isolation_level = level

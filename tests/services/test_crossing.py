@@ -55,7 +55,9 @@ def test_jobs_for_mail_and_for_the_application(desk: Desk) -> None:
     assert {event["queue_name"] for event in events} == {"sla-events"}
     first = next(event["args"] for event in events if event["args"]["percent"] == 50)
     assert (first["phase"], first["kind"], first["level"], first["ticket_id"]) == ("response", "threshold", None, "t1")
-    assert first["tenant"] == desk.tenant and instant("Mon 09:30").isoformat() == first["crossed_at"].replace("Z", "+00:00")
+    assert first["tenant"] == desk.tenant and instant("Mon 09:30").isoformat() == first["crossed_at"].replace(
+        "Z", "+00:00"
+    )
     deliveries = desk.sql("SELECT delivery_id::text AS id, status, template FROM slaq.sla_deliveries")
     assert sorted(emails(desk)) == sorted(row["id"] for row in deliveries)
     assert {row["status"] for row in deliveries} == {"pending"}
@@ -65,7 +67,9 @@ def test_jobs_for_mail_and_for_the_application(desk: Desk) -> None:
 def test_the_view_of_what_was_sent(desk: Desk) -> None:
     desk.sync_ticket(ticket())
     desk.at("Mon 09:46").sync_ticket(ticket())
-    sent = desk.sql("SELECT ticket_id, phase, threshold_percent FROM slaq.sla_notifications_sent ORDER BY threshold_percent")
+    sent = desk.sql(
+        "SELECT ticket_id, phase, threshold_percent FROM slaq.sla_notifications_sent ORDER BY threshold_percent"
+    )
     assert [(row["phase"], row["threshold_percent"]) for row in sent] == [("response", 50), ("response", 75)]
 
 
@@ -110,7 +114,9 @@ def test_each_person_once_in_whatever_roles(desk: Desk) -> None:
 
 def test_the_channels_are_those_of_the_time_of_telling_of_the_manager(desk: Desk) -> None:
     desk.sync_ticket(ticket())
-    desk.sql("UPDATE slaq.escalation_managers SET notify_via = '{email}', manager_user_id = 'bob' WHERE escalation_level = 1")
+    desk.sql(
+        "UPDATE slaq.escalation_managers SET notify_via = '{email}', manager_user_id = 'bob' WHERE escalation_level = 1"
+    )
     desk.at("Mon 09:43").sync_ticket(ticket())
     assert (desk.inbox(), desk.mail()) == (["ann 50"], ["bob 70"])
 
@@ -171,9 +177,15 @@ def test_a_crossing_is_claimed_once_whoever_claims_it(lone_desk: Desk) -> None:
     lone_desk.forget_jobs()
     for _ in range(2):
         version = lone_desk.alarm()["version"]
-        rows = lone_desk.sql("SELECT slaq.settle_ticket(%s, 't1', %s, %s::jsonb) AS outcome", lone_desk.tenant, version, document)
+        rows = lone_desk.sql(
+            "SELECT slaq.settle_ticket(%s, 't1', %s, %s::jsonb) AS outcome", lone_desk.tenant, version, document
+        )
         assert rows == [{"outcome": "settled"}]
-    assert (lone_desk.crossings(), lone_desk.inbox(), len(lone_desk.jobs())) == (["response 50% Mon 09:30"], ["ann 50"], 1)
+    assert (lone_desk.crossings(), lone_desk.inbox(), len(lone_desk.jobs())) == (
+        ["response 50% Mon 09:30"],
+        ["ann 50"],
+        1,
+    )
     assert lone_desk.audit() == ["sla_started", "notification_sent"]
 
 

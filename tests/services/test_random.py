@@ -33,7 +33,9 @@ VERBS: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("release_policy", [], {}), ("handle_status_change", ["closed"], {}), ("handle_status_change", ["new"], {}),
     ("handle_priority_change", ["normal"], {}), ("handle_priority_change", ["high"], {}),
 ]  # fmt: skip
-STEPS = st.lists(st.tuples(MINUTES, st.sampled_from(VERBS), st.sampled_from([0, 0, 0, 10, 45, 200])), min_size=1, max_size=12)
+STEPS = st.lists(
+    st.tuples(MINUTES, st.sampled_from(VERBS), st.sampled_from([0, 0, 0, 10, 45, 200])), min_size=1, max_size=12
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +57,17 @@ def pass_by(desk: Desk, ticket_id: str) -> None:
             settlement = settle(state.facts, state.records, desk.clock.now)
             document = settlement_document(state, settlement, desk.clock.now, "polling")
             version = desk.alarm(ticket_id)["version"]
-            assert desk.sql("SELECT slaq.settle_ticket(%s, %s, %s, %s::jsonb) AS o", desk.tenant, ticket_id, version, document) == [{"o": "settled"}]
+            assert desk.sql(
+                "SELECT slaq.settle_ticket(%s, %s, %s, %s::jsonb) AS o", desk.tenant, ticket_id, version, document
+            ) == [{"o": "settled"}]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], database=None)
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    database=None,
+)
 @given(STEPS, st.booleans())
 def test_any_sequence(conn: Connection[Any], steps: list[Any], is_punctual: bool) -> None:
     """With a timer that passes in time, or whenever it likes."""
@@ -106,6 +115,7 @@ def _check_columns(desk: Desk, ticket_id: str) -> None:
     assert row["sla_total_pause_minutes"] == status.total_pause_minutes
     assert desk.alarm(ticket_id)["due_at"] is None or status.next_crossing is not None
     told = desk.sql(
-        "SELECT crossing_id, user_id FROM slaq.sla_notifications WHERE ticket_id = %s GROUP BY 1, 2 HAVING count(*) > 1", ticket_id
+        "SELECT crossing_id, user_id FROM slaq.sla_notifications WHERE ticket_id = %s GROUP BY 1, 2 HAVING count(*) > 1",
+        ticket_id,
     )
     assert told == []

@@ -32,7 +32,9 @@ def work(desk: Desk, verbs: Verbs | None = None) -> list[int]:
     looked_at = []
 
     async def run(args: dict[str, Any]) -> int:
-        async with AsyncConnectionPool(desk.dsn, kwargs={"autocommit": True}, min_size=1, max_size=2, open=False) as pool:
+        async with AsyncConnectionPool(
+            desk.dsn, kwargs={"autocommit": True}, min_size=1, max_size=2, open=False
+        ) as pool:
             chosen = verbs or Verbs(PollingSlaBackend(), desk.clock, desk.schema)
             return await resync(pool, chosen, desk.schema, args["tenant"], args.get("after", ""), args.get("tickets"))
 
@@ -61,9 +63,17 @@ def test_one_request_however_many_rows_change(settled: Desk, other_desk: Desk, s
     settled.sql(statement, commit=False)
     assert settled.jobs(RESYNC) == []  # it is the transaction's
     settled.conn.commit()
-    settled.sql(statement.replace("'silver'", "NULL") if "boards" in statement else "UPDATE slaq.sla_policy_targets SET is_24x7 = NOT is_24x7")
+    settled.sql(
+        statement.replace("'silver'", "NULL")
+        if "boards" in statement
+        else "UPDATE slaq.sla_policy_targets SET is_24x7 = NOT is_24x7"
+    )
     (job,) = settled.jobs(RESYNC)
-    assert (job["status"], job["args"], job["queueing_lock"]) == ("todo", {"tenant": settled.tenant}, f"sla-resync:{settled.tenant}")
+    assert (job["status"], job["args"], job["queueing_lock"]) == (
+        "todo",
+        {"tenant": settled.tenant},
+        f"sla-resync:{settled.tenant}",
+    )
     assert other_desk.jobs(RESYNC) == []
 
 
@@ -96,7 +106,10 @@ def test_a_waiting_request_is_out_of_reach_until_the_next_change_is_visible(lone
         desk.conn.commit()
         assert worker.execute(fetch.encode()).fetchall() == [(waiting["id"],)]
     desk.sql("UPDATE slaq.sla_policy_targets SET response_time_minutes = 50")
-    assert sorted(job["status"] for job in desk.jobs(RESYNC)) == ["doing", "todo"]  # the running one may have read too early
+    assert sorted(job["status"] for job in desk.jobs(RESYNC)) == [
+        "doing",
+        "todo",
+    ]  # the running one may have read too early
 
 
 def test_targets_schedules_and_pauses_reach_open_tickets(settled: Desk) -> None:
@@ -150,7 +163,9 @@ class Broken(Verbs):
         return super().realign(tenant, ticket_id, *args, **options)
 
 
-def test_one_that_fails_stops_no_other_and_gets_a_job_of_its_own(settled: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_fails_stops_no_other_and_gets_a_job_of_its_own(
+    settled: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(resync_module, "BATCH", 3)
     settled.sync_tickets([ticket(f"t{number}") for number in range(1, 6)])
     settled.sql("UPDATE slaq.sla_policy_targets SET response_time_minutes = 120")
@@ -162,7 +177,9 @@ def test_one_that_fails_alone_fails_its_job(settled: Desk) -> None:
     broken = Broken(PollingSlaBackend(), settled.clock, "slaq")
 
     async def run() -> None:
-        async with AsyncConnectionPool[AsyncConnection[Any]](settled.dsn, kwargs={"autocommit": True}, min_size=1, open=False) as pool:
+        async with AsyncConnectionPool[AsyncConnection[Any]](
+            settled.dsn, kwargs={"autocommit": True}, min_size=1, open=False
+        ) as pool:
             assert await resync(pool, broken, "slaq", settled.tenant, tickets=["gone"]) == 1
             await resync(pool, broken, "slaq", settled.tenant, tickets=["t2"])
 
@@ -198,7 +215,11 @@ class TestDeleting:
         assert row["sla_policy_id"] is None
         work(settled.at("Mon 09:30"))
         row = settled.row()
-        assert (row["sla_response_due_at"], row["sla_resolution_due_at"], settled.alarm()["due_at"]) == (None, None, None)
+        assert (row["sla_response_due_at"], row["sla_resolution_due_at"], settled.alarm()["due_at"]) == (
+            None,
+            None,
+            None,
+        )
         assert settled.audit()[-1] == "sla_policy_changed"
         assert settled.get_sla_status("t1").status == "none"
 
@@ -253,12 +274,18 @@ class TestSchedulesThatNeverOpen:
         assert settled.jobs(RESYNC) == []
 
     def test_also_when_the_entries_go_elsewhere(self, settled: Desk) -> None:
-        settled.sql("INSERT INTO slaq.business_hours_schedules (tenant, schedule_id, schedule_name, is_24x7) VALUES (%s, 'other', 'Other', true)", settled.tenant)
+        settled.sql(
+            "INSERT INTO slaq.business_hours_schedules (tenant, schedule_id, schedule_name, is_24x7) VALUES (%s, 'other', 'Other', true)",
+            settled.tenant,
+        )
         with pytest.raises(psycopg.errors.CheckViolation, match="Office"):
             settled.sql("UPDATE slaq.business_hours_entries SET schedule_id = 'other'")
 
     def test_also_when_a_schedule_s_holidays_become_everybody_s(self, settled: Desk) -> None:
-        settled.sql("INSERT INTO slaq.business_hours_schedules (tenant, schedule_id, schedule_name, is_24x7) VALUES (%s, 'other', 'Other', true)", settled.tenant)
+        settled.sql(
+            "INSERT INTO slaq.business_hours_schedules (tenant, schedule_id, schedule_name, is_24x7) VALUES (%s, 'other', 'Other', true)",
+            settled.tenant,
+        )
         settled.sql(
             "INSERT INTO slaq.holidays (tenant, schedule_id, holiday_date, is_recurring) "
             "SELECT %s, 'other', date '2024-01-01' + day, true FROM generate_series(0, 365) day", settled.tenant,
@@ -268,7 +295,10 @@ class TestSchedulesThatNeverOpen:
 
     def test_may_be_written_in_any_order(self, settled: Desk) -> None:
         settled.sql("DELETE FROM slaq.business_hours_entries", commit=False)
-        settled.sql("INSERT INTO slaq.business_hours_entries (tenant, schedule_id, day_of_week, start_time, end_time) VALUES (%s, 'office', 0, '22:00', '06:00')", settled.tenant)
+        settled.sql(
+            "INSERT INTO slaq.business_hours_entries (tenant, schedule_id, day_of_week, start_time, end_time) VALUES (%s, 'office', 0, '22:00', '06:00')",
+            settled.tenant,
+        )
         work(settled.at("Mon 09:10"))
         assert settled.row()["sla_response_due_at"] == "Sun 23:00"
 

@@ -21,7 +21,16 @@ from slaq.errors import (
     UnknownTicket,
 )
 
-HOSTILE = ["'; DROP TABLE slaq.tickets; --", '"quoted"', "back\\slash", "%s %(x)s", "émoji 🎉", "$$", "\u202e\x01\x7f", "a" * 2000]
+HOSTILE = [
+    "'; DROP TABLE slaq.tickets; --",
+    '"quoted"',
+    "back\\slash",
+    "%s %(x)s",
+    "émoji 🎉",
+    "$$",
+    "\u202e\x01\x7f",
+    "a" * 2000,
+]
 BAD_TEXT = ["", "nul\0", "\ud800", 5, None, b"bytes", [], {}]
 BAD_INSTANTS = [
     datetime(2024, 1, 8, 9), "2024-01-08T09:00:00Z", 5, instant("Mon 12:00"), datetime.max.replace(tzinfo=UTC),
@@ -63,7 +72,15 @@ class Unharmed:
         return True
 
     def _seen(self) -> Any:
-        tables = ("tickets", "sla_facts", "sla_alarms", "sla_crossings", "sla_audit_log", "sla_notifications", "sla_promises")
+        tables = (
+            "tickets",
+            "sla_facts",
+            "sla_alarms",
+            "sla_crossings",
+            "sla_audit_log",
+            "sla_notifications",
+            "sla_promises",
+        )
         return [
             self.desk.sql(f"SELECT to_jsonb(t)::text FROM slaq.{table} t ORDER BY 1", commit=False) for table in tables
         ] + [self.desk.conn.execute("SELECT count(*) FROM host").fetchone()]
@@ -146,7 +163,10 @@ def test_unknown_references_of_a_ticket(host: Desk, field: str) -> None:
 
 
 def test_ids_of_another_tenant_are_unknown(host: Desk, other_desk: Desk) -> None:
-    other_desk.sql("INSERT INTO slaq.sla_policies (tenant, sla_policy_id, policy_name) VALUES (%s, 'theirs', 'Theirs')", other_desk.tenant)
+    other_desk.sql(
+        "INSERT INTO slaq.sla_policies (tenant, sla_policy_id, policy_name) VALUES (%s, 'theirs', 'Theirs')",
+        other_desk.tenant,
+    )
     other_desk.sync_ticket(ticket("foreign"))
     with Unharmed(host, UnknownReference):
         call(host, "handle_policy_change", "t1", "theirs")
@@ -157,10 +177,15 @@ def test_ids_of_another_tenant_are_unknown(host: Desk, other_desk: Desk) -> None
     assert other_desk.get_sla_status("foreign").status == "on_track"
 
 
-@pytest.mark.parametrize("field", ["ticket_id", "ticket_number", "title", "url", "client_id", "board_id", "priority_id", "status_id", "assigned_to"])
+@pytest.mark.parametrize(
+    "field",
+    ["ticket_id", "ticket_number", "title", "url", "client_id", "board_id", "priority_id", "status_id", "assigned_to"],
+)
 def test_a_ticket_of_bad_text(field: str) -> None:
     for bad in BAD_TEXT:
-        allowed = (field == "title" and bad == "") or (bad is None and field not in ("ticket_id", "ticket_number", "title"))
+        allowed = (field == "title" and bad == "") or (
+            bad is None and field not in ("ticket_id", "ticket_number", "title")
+        )
         if not allowed:
             with pytest.raises(InvalidTicket, match=field):
                 Ticket(**{"ticket_id": "t", "entered_at": instant("Mon 09:00"), field: bad})
@@ -226,7 +251,9 @@ class TestTransactions:
 
     @pytest.mark.parametrize("verb", [*VERBS, "sync_ticket", "sync_tickets", "delete_ticket", "get_sla_status"])
     def test_autocommit_is_refused(self, shared_dsn: str, verb: str) -> None:
-        args: list[Any] = {"sync_ticket": [ticket()], "sync_tickets": [[ticket()]]}.get(verb, ["t1", *VERBS.get(verb, [])])
+        args: list[Any] = {"sync_ticket": [ticket()], "sync_tickets": [[ticket()]]}.get(
+            verb, ["t1", *VERBS.get(verb, [])]
+        )
         with psycopg.connect(shared_dsn, autocommit=True) as conn, run_with_tenant("acme"):
             with pytest.raises(TransactionRequired, match=r"conn\.transaction"):
                 getattr(SyncSlaService(), verb)(conn, *args)
@@ -290,7 +317,9 @@ class TestTransactions:
 class TestTenants:
     @pytest.mark.parametrize("verb", [*VERBS, "sync_ticket", "sync_tickets", "delete_ticket", "get_sla_status"])
     async def test_required_before_any_sql(self, shared_dsn: str, verb: str) -> None:
-        args: list[Any] = {"sync_ticket": [ticket()], "sync_tickets": [[ticket()]]}.get(verb, ["t1", *VERBS.get(verb, [])])
+        args: list[Any] = {"sync_ticket": [ticket()], "sync_tickets": [[ticket()]]}.get(
+            verb, ["t1", *VERBS.get(verb, [])]
+        )
         with psycopg.connect(shared_dsn) as conn:
             with pytest.raises(TenantRequired):
                 getattr(SyncSlaService(), verb)(conn, *args)

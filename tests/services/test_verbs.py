@@ -90,7 +90,9 @@ async def test_both_services_do_the_same(title: str, desk: Desk, other_desk: Des
     assert _written(desk) == _written(other_desk)
     errors = [outcome[0] for outcome in outcomes if isinstance(outcome, tuple)]
     assert errors == (
-        ["UnknownTicket", "UnknownReference", "InvalidInstant", "InvalidInstant", "InvalidTicket"] if title == "refused" else []
+        ["UnknownTicket", "UnknownReference", "InvalidInstant", "InvalidInstant", "InvalidTicket"]
+        if title == "refused"
+        else []
     )
 
 
@@ -100,9 +102,17 @@ def test_an_ordinary_day(desk: Desk) -> None:
     assert isinstance(status, SlaStatus)
     row = desk.row()
     assert row["sla_started_at"] == "Mon 09:00"
-    assert (row["sla_response_due_at"], row["sla_response_at"], row["sla_response_met"]) == ("Mon 10:00", "Mon 09:20", True)
+    assert (row["sla_response_due_at"], row["sla_response_at"], row["sla_response_met"]) == (
+        "Mon 10:00",
+        "Mon 09:20",
+        True,
+    )
     # four hours from 09:00, two hours paused, one hour closed
-    assert (row["sla_resolution_due_at"], row["sla_resolution_at"], row["sla_resolution_met"]) == ("Mon 16:00", "Mon 16:00", True)
+    assert (row["sla_resolution_due_at"], row["sla_resolution_at"], row["sla_resolution_met"]) == (
+        "Mon 16:00",
+        "Mon 16:00",
+        True,
+    )
     assert row["sla_total_pause_minutes"] == 120
     assert (row["sla_paused_at"], row["sla_pause_reason"]) == (None, None)
     assert desk.facts() == [
@@ -166,13 +176,21 @@ class TestClosed:
         desk.forget_jobs()
         desk.at("Fri 12:00").sync_ticket(ticket(status_id="closed", closed_at="Tue 10:00"))
         row = desk.row()
-        assert (row["sla_response_met"], row["sla_resolution_met"], row["sla_resolution_at"]) == (False, False, "Tue 10:00")
+        assert (row["sla_response_met"], row["sla_resolution_met"], row["sla_resolution_at"]) == (
+            False,
+            False,
+            "Tue 10:00",
+        )
         assert "response breach Mon 10:00 silent" in desk.crossings()
         assert "resolution breach Mon 13:00 silent" in desk.crossings()
         assert all(text.endswith("silent") for text in desk.crossings())
         assert desk.inbox() == desk.mail() == []
         assert desk.log()[0]["event_data"]["created_in_closed_status"] is False
-        assert all(e["event_data"]["silent"] for e in desk.log() if e["event_type"] in ("notification_sent", "ticket_escalated", "sla_breach"))
+        assert all(
+            e["event_data"]["silent"]
+            for e in desk.log()
+            if e["event_type"] in ("notification_sent", "ticket_escalated", "sla_breach")
+        )
         assert desk.sql("SELECT * FROM slaq.sla_notifications_sent") == []
         assert desk.jobs() == []
         desk.assert_as_expected()
@@ -243,7 +261,11 @@ class TestPromise:
         assert desk.at("Mon 09:30").release_policy("t1").policy_id == "gold"
         assert desk.audit() == ["sla_started", "sla_policy_changed", "sla_policy_released"]
         data = desk.log()[1]
-        assert (data["triggered_by"], data["event_data"]["policy_id"], data["event_data"]["old_policy_id"]) == ("bob", "silver", "gold")
+        assert (data["triggered_by"], data["event_data"]["policy_id"], data["event_data"]["old_policy_id"]) == (
+            "bob",
+            "silver",
+            "gold",
+        )
 
     def test_cleared_by_hand_is_cleared_until_it_is_released(self, desk: Desk) -> None:
         desk.sync_ticket(ticket())
@@ -264,7 +286,9 @@ class TestPromise:
         assert desk.at("Mon 09:20").handle_policy_change("t1", policy_id).status == "none"
         assert desk.at("Mon 09:25").handle_priority_change("t1", "normal").status == "none"
         status = desk.at("Mon 09:40").start_sla_for_ticket("t1")
-        assert (status.policy_id, status.started_at) == (("silver", instant("Mon 09:00")) if policy_id else (None, instant("Mon 09:00")))
+        assert (status.policy_id, status.started_at) == (
+            ("silver", instant("Mon 09:00")) if policy_id else (None, instant("Mon 09:00"))
+        )
         assert desk.at("Mon 09:45").release_policy("t1").policy_id == "gold"
         assert desk.audit()[:2] == ["sla_started", "sla_cancelled"]
 
@@ -377,7 +401,9 @@ class TestDelete:
         assert (last["triggered_by"], last["event_data"]) == ("bob", {"ticket_number": "T-1"})
         with psycopg.connect(desk.superuser_dsn) as conn:
             for table in ("tickets", "sla_facts", "sla_alarms", "sla_crossings", "sla_notifications", "sla_deliveries"):
-                assert conn.execute(f"SELECT count(*) FROM slaq.{table} WHERE tenant = %s".encode(), [desk.tenant]).fetchone() == (0,), table
+                assert conn.execute(
+                    f"SELECT count(*) FROM slaq.{table} WHERE tenant = %s".encode(), [desk.tenant]
+                ).fetchone() == (0,), table
 
     def test_of_nobody_leaves_nothing(self, desk: Desk) -> None:
         assert desk.delete_ticket("nobody") is False

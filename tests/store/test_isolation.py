@@ -54,15 +54,20 @@ def test_another_tenant_s_rows_are_invisible_and_cannot_be_written(desk: Desk, o
         each.at("Tue 12:00").sync_ticket(ticket())
         each.sql("INSERT INTO slaq.sla_settings (tenant) VALUES (%s)", each.tenant)
         each.sql("INSERT INTO slaq.holidays (tenant, holiday_date) VALUES (%s, '2024-12-25')", each.tenant)
-    for (name, *_) in desk.conn.execute(TABLES).fetchall():
+    for name, *_ in desk.conn.execute(TABLES).fetchall():
         mine = desk.sql(f"SELECT to_jsonb(t)::text AS row FROM slaq.{name} t")
         assert mine, f"nothing in {name} to look for"
         assert all(desk.tenant in row["row"] for row in mine), name
         assert other_desk.sql(f"SELECT * FROM slaq.{name} WHERE tenant = %s", desk.tenant) == []
         if name == "sla_audit_log":
             continue
-        for statement in (f"UPDATE slaq.{name} SET tenant = tenant WHERE tenant = %s", f"DELETE FROM slaq.{name} WHERE tenant = %s"):
-            assert other_desk.sql(f"WITH hit AS ({statement} RETURNING 1) SELECT count(*) AS n FROM hit", desk.tenant) == [{"n": 0}]
+        for statement in (
+            f"UPDATE slaq.{name} SET tenant = tenant WHERE tenant = %s",
+            f"DELETE FROM slaq.{name} WHERE tenant = %s",
+        ):
+            assert other_desk.sql(
+                f"WITH hit AS ({statement} RETURNING 1) SELECT count(*) AS n FROM hit", desk.tenant
+            ) == [{"n": 0}]
         with pytest.raises(InsufficientPrivilege, match="row-level security"):
             other_desk.sql(f"UPDATE slaq.{name} SET tenant = %s", desk.tenant)
         other_desk.conn.rollback()

@@ -33,7 +33,9 @@ def conn(empty: str) -> Iterator[Connection[Any]]:
 
 
 def ledger(conn: Connection[Any]) -> list[Any]:
-    return conn.execute("SELECT component, name, checksum FROM slaq.schema_migrations ORDER BY applied_at, component, name").fetchall()
+    return conn.execute(
+        "SELECT component, name, checksum FROM slaq.schema_migrations ORDER BY applied_at, component, name"
+    ).fetchall()
 
 
 def fingerprint(conn: Connection[Any]) -> list[Any]:
@@ -50,11 +52,18 @@ def fingerprint(conn: Connection[Any]) -> list[Any]:
 
 
 def test_as_an_ordinary_role(conn: Connection[Any]) -> None:
-    rights = conn.execute("SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = current_user").fetchone()
+    rights = conn.execute(
+        "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = current_user"
+    ).fetchone()
     assert (rights, conn.info.user) == ((False, False, True), ADMIN)
     done = migrate(conn, "slaq")
-    assert [m.name for m in done if m.component == "slaq"] == sorted(m.name for m in migrations("slaq") if m.component == "slaq")
-    assert conn.execute("SELECT current_user = session_user, current_setting('search_path')").fetchone() == (True, '"$user", public')
+    assert [m.name for m in done if m.component == "slaq"] == sorted(
+        m.name for m in migrations("slaq") if m.component == "slaq"
+    )
+    assert conn.execute("SELECT current_user = session_user, current_setting('search_path')").fetchone() == (
+        True,
+        '"$user", public',
+    )
 
 
 def test_twice_changes_nothing(conn: Connection[Any]) -> None:
@@ -80,7 +89,9 @@ def test_two_schemas_at_once(empty: str) -> None:
             return len(migrate(conn, schema))
 
     with ThreadPoolExecutor(2) as pool:
-        assert all(count > 10 for count in pool.map(one, (f"one_{uuid.uuid4().hex[:8]}", f"two_{uuid.uuid4().hex[:8]}")))
+        assert all(
+            count > 10 for count in pool.map(one, (f"one_{uuid.uuid4().hex[:8]}", f"two_{uuid.uuid4().hex[:8]}"))
+        )
 
 
 def test_status_says_what_is_missing_and_changes_nothing(conn: Connection[Any]) -> None:
@@ -91,7 +102,8 @@ def test_status_says_what_is_missing_and_changes_nothing(conn: Connection[Any]) 
     migrate(conn, "slaq")
     assert all(step.is_applied for step in status(conn, "slaq"))
     assert [(step.migration.component, step.migration.name) for step in status(conn, "slaq")] == sorted(
-        ((component, name) for component, name, _ in ledger(conn) if component == "procrastinate"), key=lambda each: not each[1].startswith("baseline")
+        ((component, name) for component, name, _ in ledger(conn) if component == "procrastinate"),
+        key=lambda each: not each[1].startswith("baseline"),
     ) + sorted((component, name) for component, name, _ in ledger(conn) if component == "slaq")
 
 
@@ -121,7 +133,9 @@ def test_one_that_fails_leaves_nothing(conn: Connection[Any], monkeypatch: pytes
 
 def test_an_older_ledger_is_carried_forward(conn: Connection[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     original = migrations
-    monkeypatch.setattr(module, "migrations", lambda schema: [m for m in original(schema) if not m.name.startswith("0010")])
+    monkeypatch.setattr(
+        module, "migrations", lambda schema: [m for m in original(schema) if not m.name.startswith("0010")]
+    )
     migrate(conn, "slaq")
     monkeypatch.undo()
     assert [step.migration.name for step in status(conn, "slaq") if not step.is_applied] == ["0010_resync"]
@@ -167,7 +181,10 @@ def test_without_the_right_to_create_roles(empty: str, server: EmbeddedPostgres,
     role, schema = f"poor_{uuid.uuid4().hex[:12]}", f"s_{uuid.uuid4().hex[:8]}"
     conn.execute(f"CREATE ROLE {role} LOGIN".encode())
     try:
-        with psycopg.connect(empty, user=role, autocommit=True) as poor, pytest.raises(MigrationError, match="roles failed, nothing was changed"):
+        with (
+            psycopg.connect(empty, user=role, autocommit=True) as poor,
+            pytest.raises(MigrationError, match="roles failed, nothing was changed"),
+        ):
             migrate(poor, schema)
     finally:
         conn.execute(f"DROP ROLE {role}".encode())
