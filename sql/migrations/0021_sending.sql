@@ -1,4 +1,4 @@
--- Creating jobs. Options (all optional, durations in seconds): priority, start_after (timestamp), key, retry_limit,
+-- Creating jobs. Options (all optional, durations in seconds): priority, start_after (timestamp, or seconds from now), key, retry_limit,
 -- retry_delay, retry_backoff, retry_delay_max, expire_in, heartbeat, retention, delete_after, dead_letter,
 -- group {"id", "tier"}, trace, throttle (length of a slot), next_slot (use the following slot when this one is taken).
 
@@ -36,6 +36,15 @@ RETURN q.options
     || CASE WHEN q.dead_letter IS NULL THEN '{}' ELSE jsonb_build_object('dead_letter', q.dead_letter) END
     || (p_options - ARRAY['priority', 'start_after', 'throttle', 'next_slot']);
 
+-- When a job may start: null for at once. start_after is a timestamp, or a number of seconds from now.
+CREATE FUNCTION slaq.start_time(p_options jsonb) RETURNS timestamptz
+LANGUAGE sql STABLE
+RETURN CASE WHEN p_options ? 'start_after' THEN nullif(greatest(
+    CASE jsonb_typeof(p_options -> 'start_after')
+        WHEN 'number' THEN now() + (p_options ->> 'start_after')::double precision * interval '1 second'
+        ELSE (p_options ->> 'start_after')::timestamptz
+    END, now()), now()) END;
+
 -- Add one job; null when the queue's policy or a taken slot refuses it.
 CREATE FUNCTION slaq.send_job(p_queue text, p_data jsonb DEFAULT NULL, p_options jsonb DEFAULT '{}') RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
@@ -59,7 +68,7 @@ BEGIN
         slaq.lock_for(q.policy, p_queue, p_options ->> 'key'),
         slaq.queueing_lock_for(q.policy, p_queue, p_options ->> 'key'),
         jsonb_build_object('data', p_data, 'meta', slaq.stored_options(q, p_options)),
-        (p_options ->> 'start_after')::timestamptz
+        slaq.start_time(p_options)
     )
     ON CONFLICT DO NOTHING RETURNING id INTO created;
     RETURN created;
@@ -119,7 +128,7 @@ BEGIN
             slaq.lock_for(q.policy, p_queue, options ->> 'key'),
             slaq.queueing_lock_for(q.policy, p_queue, options ->> 'key'),
             jsonb_build_object('data', data, 'meta', base || (options - ARRAY['priority', 'start_after'])),
-            (options ->> 'start_after')::timestamptz
+            slaq.start_time(options)
         FROM listed ORDER BY position
         ON CONFLICT DO NOTHING RETURNING id
     )
@@ -163,7 +172,7 @@ BEGIN
     WITH changed AS (
         UPDATE slaq.procrastinate_jobs SET
             priority = coalesce((options ->> 'priority')::integer, priority),
-            scheduled_at = CASE WHEN options ? 'start_after' THEN (options ->> 'start_after')::timestamptz ELSE scheduled_at END,
+            scheduled_at = CASE WHEN options ? 'start_after' THEN slaq.start_time(options) ELSE scheduled_at END,
             args = jsonb_build_object(
                 'data', CASE WHEN p_changes ? 'data' THEN p_changes -> 'data' ELSE args -> 'data' END,
                 'meta', (args -> 'meta') || (options - ARRAY['priority', 'start_after', 'key', 'throttle', 'next_slot'])
