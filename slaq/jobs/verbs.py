@@ -153,35 +153,35 @@ def _job(row: Row) -> Job:
 
 def complete(queue: str, jobs: Ids, output: Any, *, queued: bool = False) -> Call[CommandResult]:
     ids, attempts = fenced(jobs)
-    return complete_each(queue, ids, attempts, None if output is None else [output] * len(ids), queued=queued)
+    return complete_each(queue, ids, attempts, _same(output, len(ids)), queued=queued)
 
 
 def complete_each(
-    queue: str, ids: list[int], attempts: list[int] | None, outputs: list[Any] | None, *, queued: bool = False
+    queue: str, ids: list[int], attempts: list[int] | None, outputs: list[str | None] | None, *, queued: bool = False
 ) -> Call[CommandResult]:
-    """``outputs`` matches ``ids``; a None keeps nothing."""
+    """``outputs``, JSON texts, matches ``ids``; a None keeps nothing."""
     parameters = {
-        "queue": check.queue_name(queue), "ids": ids, "attempts": attempts, "outputs": encoded(outputs), "queued": queued,
+        "queue": check.queue_name(queue), "ids": ids, "attempts": attempts, "outputs": outputs, "queued": queued,
     }  # fmt: skip
     return Call("complete", parameters, lambda rows: CommandResult(len(ids), tuple(rows[0][0])))
 
 
 def fail(queue: str, jobs: Ids, output: Any) -> Call[CommandResult]:
     ids, attempts = fenced(jobs)
-    return fail_each(queue, ids, attempts, None if output is None else [output] * len(ids))
+    return fail_each(queue, ids, attempts, _same(output, len(ids)))
 
 
 def fail_each(
     queue: str,
     ids: list[int],
     attempts: list[int] | None,
-    outputs: list[Any] | None,
+    outputs: list[str | None] | None,
     final: list[bool] | None = None,
     retry_in: list[float | None] | None = None,
 ) -> Call[CommandResult]:
-    """All lists match ``ids``: what it failed with, whether for good, seconds until its retry."""
+    """All lists match ``ids``: what it failed with (JSON texts), whether for good, seconds until its retry."""
     parameters = {
-        "queue": check.queue_name(queue), "ids": ids, "attempts": attempts, "outputs": encoded(outputs),
+        "queue": check.queue_name(queue), "ids": ids, "attempts": attempts, "outputs": outputs,
         "final": final, "retry_in": retry_in,
     }  # fmt: skip
     return Call(
@@ -306,10 +306,8 @@ def fenced(jobs: Ids) -> tuple[list[int], list[int] | None]:
     return ids, attempts if attempts and len(attempts) == len(ids) else None
 
 
-def encoded(outputs: Iterable[Any] | None) -> list[str | None] | None:
-    if outputs is None:
-        return None
-    return [None if output is None else check.payload(output, "output") for output in outputs]
+def _same(output: Any, times: int) -> list[str | None] | None:
+    return None if output is None else [check.payload(output, "output")] * times
 
 
 def _state(state: str) -> str:
