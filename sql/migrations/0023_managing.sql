@@ -140,7 +140,7 @@ CREATE FUNCTION slaq.reopen_job(p_id bigint, p_status text[], p_retries integer)
 LANGUAGE plpgsql SET search_path = slaq, pg_temp AS $$
 BEGIN
     UPDATE slaq.procrastinate_jobs SET
-        status = 'todo', scheduled_at = NULL, worker_id = NULL, abort_requested = false,
+        status = 'todo', scheduled_at = CASE WHEN scheduled_at > now() THEN scheduled_at END, worker_id = NULL, abort_requested = false,
         args = CASE WHEN p_retries = 0 THEN args ELSE jsonb_set(
             args, '{meta,retry_limit}', to_jsonb(coalesce((args -> 'meta' ->> 'retry_limit')::integer, 2) + p_retries)) END
     WHERE id = p_id AND status::text = ANY (p_status);
@@ -155,7 +155,7 @@ EXCEPTION WHEN unique_violation THEN
 END
 $$;
 
--- Let cancelled jobs wait again, from now. Returns the ids that do.
+-- Let cancelled jobs wait again; one that was deferred still is. Returns the ids that do.
 CREATE FUNCTION slaq.resume_jobs(p_queue text, p_ids bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
