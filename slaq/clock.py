@@ -32,7 +32,7 @@ class FixedClock:
 
     now: datetime
 
-    def read(self, database_now: datetime) -> datetime:  # noqa: ARG002 - the protocol's signature
+    def read(self, database_now: datetime) -> datetime:
         return self.now
 
     def advance(self, duration: timedelta) -> None:
@@ -53,8 +53,8 @@ class Reading:
 
 
 def utc_now() -> datetime:
-    """This machine's time, for people and logs; never for a deadline."""
-    return datetime.now(UTC)
+    """The time of the machine, for people and logs; never for a deadline."""
+    return datetime.now(UTC)  # noqa: TID251 - here and nowhere else
 
 
 def monotonic() -> float:

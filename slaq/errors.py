@@ -14,7 +14,8 @@
     ├── SchemaOutdated              the database lacks migrations: run ``slaq migrate``
     ├── MigrationError              a migration could not be applied, or an applied one was edited
     ├── PostgresUnavailable         no Postgres server could be reached or started
-    └── DeliveryFailed              a channel refused a message; the delivery is retried
+    └── DeliveryFailed              a channel refused a message for now; the delivery is retried
+        └── DeliveryRefused         it was refused for good; the delivery is dead
 
 ``slaq.hours`` is pure and owns its errors (``HoursError`` and below); they are repeated here so
 that one import names everything.
@@ -28,6 +29,7 @@ __all__ = [
     "ConcurrentChange",
     "ConfigurationError",
     "DeliveryFailed",
+    "DeliveryRefused",
     "HoursError",
     "InputError",
     "InvalidConfiguration",
@@ -112,3 +114,7 @@ class PostgresUnavailable(SlaqError):
 
 class DeliveryFailed(SlaqError):
     """A channel refused a message for now; the delivery is tried again."""
+
+
+class DeliveryRefused(DeliveryFailed):
+    """A channel refused a message for good; trying again cannot help."""

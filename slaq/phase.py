@@ -41,7 +41,7 @@ class Terms:
 
     @classmethod
     def first(cls, promise: Promise) -> Terms:
-        return cls(promise, {}, watches(promise))
+        return cls(promise, {}, watches(promise) if promise.is_targeted else ())
 
     def replaced(self, promise: Promise, at: datetime) -> Terms:
         """These terms after a retarget at ``at``; a promise without targets changes no watch."""
@@ -95,11 +95,11 @@ class PhaseClock:
     def used(self, at: datetime) -> timedelta:
         """Business time on this clock at ``at``."""
         total = ZERO
-        for span, counted in zip(self.spans, (*self._counted, None), strict=False):
+        for position, span in enumerate(self.spans):
             if span.start >= at:
                 break
-            finished = counted is not None and span.end is not None and span.end <= at
-            total += counted if finished and counted is not None else self.schedule.elapsed(span.start, min(at, span.end or at))
+            is_over = span.end is not None and span.end <= at
+            total += self._counted[position] if is_over else self.schedule.elapsed(span.start, at)
         return total
 
     def crossed_at(self, percent: int) -> datetime | None:

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import attrs
 
+from slaq.clock import monotonic
 from slaq.errors import PostgresUnavailable
 
 if TYPE_CHECKING:
@@ -121,10 +122,13 @@ class EmbeddedPostgres:
         with self._alone() as lock:
             if not (self.data_directory / "PG_VERSION").exists():
                 self._create_cluster(lock)
-            if self._listener() is None:
-                self._launch()
-        if not any(self.status().running for _ in _moments()):
-            raise PostgresUnavailable(f"Postgres in {self.directory} does not answer; see {self.log}")
+            for _ in _moments():  # one that is on its way out may still listen, and be gone at the next look
+                if self._listener() is None:
+                    self._launch()
+                if self.status().running:
+                    break
+            else:
+                raise PostgresUnavailable(f"Postgres in {self.directory} does not answer; see {self.log}")
         return self.admin_conninfo(self.ensure_database(self.database))
 
     def stop(self) -> bool:
@@ -285,10 +289,11 @@ class EmbeddedPostgres:
         arguments = ("start", "-sw", f"-t{_PATIENCE}", f"-D{self.data_directory}", f"-o{shlex.join(options)}")
         try:
             self._run("pg_ctl", *arguments, account=account)
-        except PostgresUnavailable:
-            # The orphans of a killed server hold its shared memory for the moment it takes them to notice.
-            time.sleep(1)
-            self._run("pg_ctl", *arguments, account=account)
+        except PostgresUnavailable as error:
+            # Sessions of a server that was killed hold its memory until they notice; start() looks again.
+            if "shared memory block" not in str(error):
+                raise
+            time.sleep(0.5)
 
     def _make_way(self) -> None:
         """See an earlier server out, and off its lock files: Postgres believes any living pid in them."""
@@ -343,7 +348,8 @@ def _named(statement: LiteralString, *names: str) -> Composed:
 
 
 def _moments() -> Iterator[None]:
-    for _ in range(_PATIENCE * 50):
+    end = monotonic() + _PATIENCE
+    while monotonic() < end:
         yield
         time.sleep(0.02)
 
@@ -354,8 +360,9 @@ def _digest(path: Path) -> str:
 
 def _short_enough(directory: Path) -> Path:
     """The directory, or a link to it where nobody else can change it, by which the kernel takes a socket's path."""
-    name, runtime = _digest(directory), os.environ.get("XDG_RUNTIME_DIR") or "/run/user"
-    own = Path(runtime) / "slaq", Path(tempfile.gettempdir()) / f"slaq-{os.geteuid()}"
+    name, runtime = _digest(directory), os.environ.get("XDG_RUNTIME_DIR")
+    own = [Path(runtime) / "slaq"] if runtime else []
+    own += [Path(tempfile.gettempdir()) / f"slaq-{os.geteuid()}"]
     for path in (directory, *(place / name for place in own)):
         if len(os.fsencode(path / _SOCKET)) > _LONGEST_SOCKET:
             continue
@@ -397,6 +404,7 @@ def _run_as(account: Account | None, *command: str | Path, **options: Any) -> in
     """Run a program where neither ``PG...`` nor the current directory can mislead it; return its exit status."""
     who: Any = {"user": account[0], "group": account[1], "extra_groups": []} if account else {}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    environment["LC_ALL"] = "C"  # its messages are read
     return subprocess.call(command, stdin=subprocess.DEVNULL, cwd="/", env=environment, **who, **options)
 
 

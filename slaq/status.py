@@ -51,7 +51,9 @@ class SlaStatus:
     backend: str = "polling"
 
 
-def status_of(ticket_id: str, clocks: Clocks | None, records: tuple[Record, ...], at: datetime, backend: str) -> SlaStatus:
+def status_of(
+    ticket_id: str, clocks: Clocks | None, records: tuple[Record, ...], at: datetime, backend: str
+) -> SlaStatus:
     """The status at ``at`` of a ticket with these clocks; ``none`` when it never had a promise."""
     if clocks is None:
         nothing = PhaseStatus(state=State.NONE)
@@ -96,5 +98,3 @@ def _phase(reading: PhaseReading) -> PhaseStatus:
         percent=reading.percent,
         at_risk_at=reading.at_risk_at,
     )
-
-

@@ -17,7 +17,7 @@ import attrs
 
 from slaq.facts import Fact, FactKind, PauseSource
 from slaq.phase import ZERO, PhaseClock, Span, State, Terms, is_reached
-from slaq.promise import Kind, Phase
+from slaq.promise import Kind, Phase, Promise
 
 _PHASES = tuple(Phase)
 _KINDS = tuple(Kind)
@@ -148,7 +148,7 @@ class Clocks:
     def _read_phase(self, clock: PhaseClock, at: datetime) -> PhaseReading:
         used = clock.used(at)
         due = clock.due_at
-        if clock.finished_at is None and clock.paused_at is not None and clock.target is not None and used < clock.target:
+        if clock.paused_at is not None and clock.target is not None and used < clock.target:
             due = clock.projected(100, at)
         remaining = None if clock.target is None or clock.finished_at is not None else clock.target - used
         return PhaseReading(
@@ -157,7 +157,7 @@ class Clocks:
 
     def _headline(self, response: State, resolution: State) -> Headline:
         states = {response, resolution}
-        if states == {State.NONE}:
+        if states == {State.NONE} or not self.resolution.terms.promise.is_targeted:
             return Headline.NONE
         if self.paused_at is not None:
             return Headline.PAUSED
@@ -272,7 +272,7 @@ def fold(facts: Sequence[Fact], until: datetime | None = None) -> Clocks | None:
     if started is None or started.promise is None:
         return None
     start = started.at
-    folding = _Folding(start, Terms.first(started.promise) if started.promise.is_targeted else Terms(started.promise), [Span(start)])
+    folding = _Folding(start, Terms.first(started.promise), [Span(start)])
     seen: set[tuple[FactKind, PauseSource | None, datetime]] = set()
     for fact in sorted(facts, key=lambda fact: fact.at):
         mark = fact.kind, fact.source, fact.at
@@ -287,12 +287,16 @@ def fold(facts: Sequence[Fact], until: datetime | None = None) -> Clocks | None:
 
 @attrs.frozen
 class Record:
-    """A crossing as it is recorded; ``row`` is its id once it is stored."""
+    """A crossing as it is recorded; ``row`` is its id once it is stored.
+
+    ``promise`` is the one under which it is told, which a retarget of the same change may have replaced.
+    """
 
     crossing: Crossing
     is_voided: bool = False
     row: str | None = None
     is_silent: bool = False
+    promise: Promise | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -344,7 +348,7 @@ def settle(
         if crossing.crossed_at > until or (crossing.crossed_at == until and not is_inclusive):
             ahead = crossing.crossed_at
             break
-        kept.append(Record(crossing, is_silent=is_silent))
+        kept.append(Record(crossing, is_silent=is_silent, promise=clocks.of(crossing.phase).terms.promise))
         taken.update(crossing.slots)
     return _settlement(clocks, records, kept, ahead)
 
@@ -361,7 +365,8 @@ def _is_obsolete(crossing: Crossing, clocks: Clocks, until: datetime, *, is_reta
 
 def _stands(crossing: Crossing, clocks: Clocks, until: datetime) -> bool:
     """Whether the exact instant of a voided record has come back, watched or not."""
-    return crossing.crossed_at <= until and clocks.of(crossing.phase).crossed_at(crossing.percent) == crossing.crossed_at
+    clock = clocks.of(crossing.phase)
+    return crossing.crossed_at <= until and clock.crossed_at(crossing.percent) == crossing.crossed_at
 
 
 def _settlement(clocks: Clocks, old: Sequence[Record], kept: Sequence[Record], ahead: datetime | None) -> Settlement:

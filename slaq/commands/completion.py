@@ -10,9 +10,8 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of SHELL, e.g. for bash: eval "$(slaq completion bash)"."""
-    from slaq.cli import slaq
-
     chosen = get_completion_class(shell)
     if chosen is None:
         raise click.ClickException(f"no completion for {shell}")
-    click.echo(chosen(slaq, {}, "slaq", "_SLAQ_COMPLETE").source())
+    program = click.get_current_context().find_root().command
+    click.echo(chosen(program, {}, "slaq", "_SLAQ_COMPLETE").source())

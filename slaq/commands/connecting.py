@@ -18,7 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def tenant_option(command: F) -> F:
     """``--tenant``, or ``SLAQ_TENANT``."""
-    return click.option("--tenant", envvar="SLAQ_TENANT", required=True, show_envvar=True, help="Whose tickets.")(command)
+    return click.option("--tenant", envvar="SLAQ_TENANT", required=True, show_envvar=True, help="Whose tickets.")(
+        command
+    )
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def demo(seconds: float, forever: bool, database: str | None, edition: str, as_j
     only if at least 20 crossings were expected and none was missed or told twice.
     """
     settings = attrs.evolve(load_settings(), edition=edition, schema="slaq")
-    console = Console(stderr=as_json, highlight=False)
+    console = Console(quiet=as_json, highlight=False)
     is_live = not as_json and sys.stdout.isatty()
     length = None if forever else seconds
     if database is not None:
@@ -75,5 +75,7 @@ def _print(summary: dict[str, Any], console: Console, mail: str) -> None:
     console.print(f"lateness of the timers: p50 {lateness['p50']} ms, p99 {lateness['p99']} ms")
     for name, backend in summary["backends"].items():
         if backend["tickets"]:
-            console.print(f"  {name}: {backend['tickets']} tickets, {backend['expected']} expected, {backend['delivered']} delivered")
+            console.print(
+                f"  {name}: {backend['tickets']} tickets, {backend['expected']} expected, {backend['delivered']} delivered"
+            )
     console.print(f"the e-mails are in {mail}", markup=False)

@@ -9,9 +9,10 @@ import click
 from rich.table import Table
 
 from slaq.commands.connecting import connected, tenant_option
-from slaq.commands.printing import console, echo_json
-from slaq.explain import Line, Reason, explain as ledger_of
+from slaq.explain import Line, Reason
+from slaq.explain import explain as ledger_of
 from slaq.phase import PhaseClock
+from slaq.printing import console, echo_json
 from slaq.promise import Phase
 from slaq.services.views import ticket_clocks
 from slaq.store.database import run

@@ -49,4 +49,6 @@ def _preview(steps: list[migrations.Step], *, with_sql: bool) -> None:
             if not step.is_applied:
                 click.echo(f"-- {step.migration.component} {step.migration.name}\n{step.migration.text}\n")
         else:
-            click.echo(f"{'applied' if step.is_applied else 'missing'}  {step.migration.component} {step.migration.name}")
+            click.echo(
+                f"{'applied' if step.is_applied else 'missing'}  {step.migration.component} {step.migration.name}"
+            )

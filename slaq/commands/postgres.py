@@ -23,7 +23,9 @@ def start() -> None:
 def status() -> None:
     """Say whether the server runs, where and which; exit code 1 when it does not."""
     found = _server().status()
-    click.echo(f"{'running' if found.running else 'not running'}  Postgres {found.version or '-'}  pid {found.pid or '-'}")
+    click.echo(
+        f"{'running' if found.running else 'not running'}  Postgres {found.version or '-'}  pid {found.pid or '-'}"
+    )
     click.echo(f"data  {found.data_directory}\nlog   {found.log}")
     if not found.running:
         raise click.exceptions.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -9,10 +10,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from slaq.commands.connecting import connected, tenant_option
-from slaq.commands.printing import bar, coloured, console, echo_json, instant, remaining
+from slaq.printing import bar, coloured, console, echo_json, from_now, instant, parsed_instant, remaining
 from slaq.services.views import ListedTicket, Listing, TicketPage, list_tickets, ticket_page
 from slaq.status import PhaseStatus
 from slaq.store.database import run
+
+
+def _instant_option(_: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
+    try:
+        return None if value is None else parsed_instant(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from error
 
 
 @click.group()
@@ -23,11 +31,14 @@ def ticket() -> None:
 @ticket.command()
 @click.argument("ticket_id")
 @tenant_option
+@click.option(
+    "--at", metavar="INSTANT", callback=_instant_option, help="How it stood or will stand then (UTC unless said)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def show(ticket_id: str, tenant: str, as_json: bool) -> None:
+def show(ticket_id: str, tenant: str, at: datetime | None, as_json: bool) -> None:
     """Show how ticket TICKET_ID stands, and all that happened to it."""
     with connected() as (conn, settings):
-        page = run(conn, ticket_page(tenant, ticket_id, settings.schema))
+        page = run(conn, ticket_page(tenant, ticket_id, settings.schema, at))
     if as_json:
         echo_json({"status": page.status, **page.document})
     else:
@@ -83,8 +94,12 @@ def _print_page(page: TicketPage) -> None:
     out.print(table)
     if status.next_crossing is not None:
         upcoming = status.next_crossing
-        out.print(f"next        {upcoming.phase} {upcoming.kind} {upcoming.percent} % at {instant(upcoming.crossed_at)}")
-    _section("crossings", page, ("crossed_at", "phase", "kind", "percent", "level", "noticed_at", "claimed_by", "voided_at"))
+        out.print(
+            f"next        {upcoming.phase} {upcoming.kind} {upcoming.percent} % at {instant(upcoming.crossed_at)}{from_now(upcoming.crossed_at)}"
+        )
+    _section(
+        "crossings", page, ("crossed_at", "phase", "kind", "percent", "level", "noticed_at", "claimed_by", "voided_at")
+    )
     _section("notifications", page, ("created_at", "user_id", "type", "title"))
     _section("deliveries", page, ("created_at", "user_id", "template", "status", "attempts", "last_error"))
     _section("facts", page, ("at", "kind", "source", "known_at", "actor"))
@@ -99,7 +114,13 @@ def _pause(page: TicketPage) -> str:
 
 
 def _phase_cells(phase: PhaseStatus) -> tuple[str, ...]:
-    return coloured(phase.state), bar(phase.percent), remaining(phase), instant(phase.due_at), instant(phase.finished_at)
+    return (
+        coloured(phase.state),
+        bar(phase.percent),
+        remaining(phase),
+        instant(phase.due_at),
+        instant(phase.finished_at),
+    )
 
 
 def _section(name: str, page: TicketPage, columns: tuple[str, ...]) -> None:

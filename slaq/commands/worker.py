@@ -15,7 +15,9 @@ from slaq.wiring import conninfo, log_to_stderr
 
 
 @click.command()
-@click.option("--on-threshold", metavar="MODULE:FUNCTION", help="The application's handler of sla-threshold-reached events.")
+@click.option(
+    "--on-threshold", metavar="MODULE:FUNCTION", help="The application's handler of sla-threshold-reached events."
+)
 def worker(on_threshold: str | None) -> None:
     """Watch the tickets, deliver messages, run the queue, until SIGTERM or Ctrl-C.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -17,13 +16,16 @@ from zoneinfo import ZoneInfo
 import attrs
 import jinja2
 
-from slaq.errors import ConfigurationError, DeliveryFailed
+from slaq.errors import ConfigurationError, DeliveryRefused
 from slaq.hours import Schedule, format_remaining
 
 _MINUTE = timedelta(minutes=1)
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # strftime would follow the host's locale
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
-_UNUSABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029,;:<>()\[\]\\\"]")
+_ATOMS = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_LOCAL = re.compile(rf"{_ATOMS}(?:\.{_ATOMS})*")
+_DOMAIN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+_LINK = re.compile(r"https?://[^\x00-\x20\x7f-\xa0\u2028\u2029]{1,2000}")
 _LONGEST_SUBJECT = 200
 _LONGEST_TEXT = 500
 _LONGEST_NAME = 80
@@ -31,19 +33,17 @@ _FINISHED = {"response": "answered", "resolution": "resolved"}
 _POLICY = SMTP.clone(cte_type="7bit")  # bodies that every server takes, whatever it says of 8BITMIME
 
 
-class DeliveryRefused(DeliveryFailed):
-    """A message will not be accepted however often it is tried."""
-
-
 @attrs.frozen
 class Delivery:
     """A delivery with everything that its mail says, as it stands when it is sent.
 
-    ``due_at``, ``finished_at`` and ``is_met`` are those of the crossing's phase.
+    ``due_at``, ``finished_at`` and ``is_met`` are those of the crossing's phase; ``schedule`` is that of
+    the promise that the ticket is under.
     """
 
     tenant: str
     delivery_id: UUID
+    schedule: Schedule
     status: str
     attempts: int
     crossing_id: UUID
@@ -71,7 +71,6 @@ class Delivery:
     is_assignee: bool
     is_board_manager: bool
     manager_levels: list[int]
-    schedule: Schedule
 
 
 @attrs.frozen
@@ -99,9 +98,7 @@ def build(delivery: Delivery, mail_from: str, now: datetime) -> Mail:
     message["Subject"] = subject(delivery)
     message["Date"] = now
     message["Message-ID"] = f"<{delivery.delivery_id}@{sender.domain}>"
-    thread = f"<{uuid5(NAMESPACE_URL, f'{delivery.tenant}\0{delivery.ticket_id}')}@{sender.domain}>"
-    message["In-Reply-To"] = thread
-    message["References"] = thread
+    message["In-Reply-To"] = message["References"] = f"<{_thread(delivery)}@{sender.domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Slaq-Event"] = str(delivery.crossing_id)
     try:
@@ -118,14 +115,16 @@ def mailbox(text: str) -> Address:
     try:
         return _address(name, address)
     except ValueError as error:
-        raise ConfigurationError(f"SLAQ_MAIL_FROM {text!r} is not an address such as 'slaq <slaq@example.com>'") from error
+        raise ConfigurationError(
+            f"SLAQ_MAIL_FROM {text!r} is not an address such as 'slaq <slaq@example.com>'"
+        ) from error
 
 
 def subject(delivery: Delivery) -> str:
     """The subject: ticket number, what happened, title; one line, cut when it is very long."""
     title = one_line(delivery.title, _LONGEST_TEXT)
     number = one_line(delivery.ticket_number, _LONGEST_NAME)
-    return one_line(f"[{number}] {headline(delivery)}" + (f": {title}" if title else ""), _LONGEST_SUBJECT)
+    return _header_text(f"[{number}] {headline(delivery)}" + (f": {title}" if title else ""), _LONGEST_SUBJECT)
 
 
 def headline(delivery: Delivery) -> str:
@@ -149,9 +148,9 @@ def variables(delivery: Delivery, now: datetime) -> dict[str, Any]:
         "priority_name": delivery.priority_name,
         "policy_name": delivery.policy_name,
         "board_name": delivery.board_name,
-        "ticket_url": delivery.url if (delivery.url or "").startswith(("https://", "http://")) else None,
     }
     return {name: one_line(text or "", _LONGEST_TEXT) or None for name, text in texts.items()} | {
+        "ticket_url": delivery.url if _LINK.fullmatch(delivery.url or "") else None,
         "headline": headline(delivery),
         "phase": delivery.phase.capitalize(),
         "percent": delivery.percent,
@@ -178,7 +177,9 @@ def standing(delivery: Delivery, now: datetime) -> str:
     if overdue is not None:
         return f"Overdue since {due}, by {overdue} of business time."
     if delivery.paused_at is not None:
-        return f"The clock has stood still since {when(delivery.paused_at, zone)}, with {remaining} of business time left."
+        return (
+            f"The clock has stood still since {when(delivery.paused_at, zone)}, with {remaining} of business time left."
+        )
     return f"Due {due}, {remaining} of business time left."
 
 
@@ -227,6 +228,11 @@ def _duration(time: timedelta) -> str:
     return format_remaining(time // _MINUTE) if time >= _MINUTE else "less than a minute"
 
 
+def _thread(delivery: Delivery) -> UUID:
+    """The message that all mails about a ticket answer, so that clients show them together; it was never sent."""
+    return uuid5(NAMESPACE_URL, f"{delivery.tenant}\0{delivery.ticket_id}")
+
+
 def _recipient(delivery: Delivery) -> Address:
     who = f"user {delivery.user_id!r}"
     if not delivery.address:
@@ -240,12 +246,15 @@ def _recipient(delivery: Delivery) -> Address:
 def _address(name: str, address: str) -> Address:
     """A mailbox with its domain in ASCII; raises ``ValueError`` for what is not a plain ``local@domain``."""
     local, _, domain = address.rpartition("@")
-    if not local or not domain or _UNUSABLE.search(address):
+    domain = domain.encode("idna").decode()
+    if not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(domain):
         raise ValueError("not of the form name@domain")
-    try:
-        return Address(one_line(name, _LONGEST_NAME), addr_spec=f"{local}@{domain.encode('idna').decode()}")
-    except (MessageError, IndexError) as error:
-        raise ValueError(str(error)) from error
+    return Address(_header_text(name, _LONGEST_NAME), local, domain)
+
+
+def _header_text(text: str, most: int) -> str:
+    """``text`` for a header, where nothing of it is read as an encoded word."""
+    return one_line(text.replace("=?", "= ?"), most)
 
 
 def _render(name: str, values: dict[str, Any]) -> str:
@@ -257,7 +266,7 @@ def _templates() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("slaq.delivery"),
         undefined=jinja2.StrictUndefined,
-        autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
+        autoescape=jinja2.select_autoescape(("html.jinja",)),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

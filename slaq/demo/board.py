@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from slaq.commands.printing import bar, coloured
+from slaq.printing import bar, coloured
 from slaq.services.service import SyncSlaService
 from slaq.status import SlaStatus
 from slaq.store.database import Statement, Steps, run
@@ -56,7 +56,7 @@ class Board:
 
     def _messages(self) -> Steps[list[Message]]:
         rows = yield Statement(query("views", "messages", self.schema), {"tenant": self.tenant})
-        return [Message(**{**m, "at": instant(m["at"])}) for m in json.loads(rows[0][0])]
+        return [Message(m["id"], instant(m["at"]), m["ticket_id"], m["text"]) for m in json.loads(rows[0][0])]
 
     def render(self, note: str) -> RenderableType:
         """The board as rich draws it."""
@@ -75,7 +75,9 @@ class Board:
                 escape(last.get(ticket_id, "")),
             )
         lines = [f"{m.at:%H:%M:%S}  {m.text}" for m in self.messages[-_SHOWN_MESSAGES:]]
-        return Group(table, Text("\n".join(lines), style="dim"), Text("\n".join(self.events[-3:])), Text(note, style="bold"))
+        return Group(
+            table, Text("\n".join(lines), style="dim"), Text("\n".join(self.events[-3:])), Text(note, style="bold")
+        )
 
 
 def _next(status: SlaStatus) -> str:

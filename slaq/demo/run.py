@@ -13,7 +13,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib.resources import files
-
 from time import sleep
 from typing import Any
 
@@ -120,11 +119,15 @@ def _live(course: Course, service: SyncSlaService, conn: Connection[Any], desk: 
                     course.console.print(f"{message.at:%H:%M:%S}  {message.text}", markup=False)
             if live is not None:
                 left = "" if course.seconds is None else f", {max(length - elapsed, 0):.0f} s left"
-                live.update(board.render(f"slaq demo: {len(desk.tickets)} tickets{left}; Ctrl-C stops it"), refresh=True)
+                live.update(
+                    board.render(f"slaq demo: {len(desk.tickets)} tickets{left}; Ctrl-C stops it"), refresh=True
+                )
             sleep(0.5)
 
 
-def _happen(course: Course, step: Step, service: SyncSlaService, conn: Connection[Any], desk: Desk, board: Board) -> None:
+def _happen(
+    course: Course, step: Step, service: SyncSlaService, conn: Connection[Any], desk: Desk, board: Board
+) -> None:
     with conn.transaction():
         step.act(service, conn, desk)
     board.events.append(f"* {step.ticket_id} {step.what}")
@@ -155,7 +158,7 @@ def _worker(course: Course) -> Generator[None, None, None]:
         "SLAQ_DATABASE_URL": course.app_conninfo,
         "SLAQ_SCHEMA": course.settings.schema,
         "SLAQ_DIRECTORY": str(course.settings.directory),
-        "SLAQ_LOG_LEVEL": "WARNING",
+        "SLAQ_LOG_LEVEL": "ERROR",
     }
     process = subprocess.Popen([sys.executable, "-m", "slaq", "worker"], env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
     try:
@@ -171,5 +174,3 @@ def _worker(course: Course) -> Generator[None, None, None]:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-

@@ -59,7 +59,9 @@ class _Count:
         )
 
 
-def summarise(conn: Connection[Any], schema: str, tenant: str, ticket_ids: Sequence[str], until: datetime) -> dict[str, Any]:
+def summarise(
+    conn: Connection[Any], schema: str, tenant: str, ticket_ids: Sequence[str], until: datetime
+) -> dict[str, Any]:
     """The summary over these tickets of all that was to be told by ``until``."""
     counts = {"polling": _Count(), "temporal": _Count()}
     for ticket_id in ticket_ids:

@@ -43,9 +43,9 @@ class ListedTicket:
     status: SlaStatus
 
 
-def ticket_page(tenant: str, ticket_id: str, schema: str) -> Steps[TicketPage]:
-    """The page of one ticket; raises ``UnknownTicket``."""
-    status, _ = yield from _status(tenant, ticket_id, schema)
+def ticket_page(tenant: str, ticket_id: str, schema: str, at: datetime | None = None) -> Steps[TicketPage]:
+    """The page of one ticket, its status now or at another instant; raises ``UnknownTicket``."""
+    status, _ = yield from _status(tenant, ticket_id, schema, at)
     rows = yield Statement(query("views", "ticket_page", schema), {"tenant": tenant, "ticket": ticket_id})
     return TicketPage(status, json.loads(rows[0][0]))
 
@@ -72,8 +72,12 @@ def list_tickets(tenant: str, listing: Listing, limit: int, schema: str) -> Step
     return listed
 
 
-def _status(tenant: str, ticket_id: str, schema: str) -> Steps[tuple[SlaStatus, dict[str, Any]]]:
+def _status(
+    tenant: str, ticket_id: str, schema: str, at: datetime | None = None
+) -> Steps[tuple[SlaStatus, dict[str, Any]]]:
     state, now = yield from read_ticket(tenant, ticket_id, schema)
     if state.row is None:
         raise UnknownTicket(f"tenant {tenant!r} has no ticket {ticket_id!r}")
-    return status_of(ticket_id, fold(state.facts, now), state.records, now, state.backend), dict(state.row)
+    moment = at or now
+    clocks = fold(state.facts, moment)
+    return status_of(ticket_id, clocks, state.records, moment, state.backend), dict(state.row)

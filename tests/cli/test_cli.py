@@ -61,7 +61,9 @@ def desk(slaq: Slaq, tmp_path: Path, app_conn: Connection[Any]) -> Slaq:
                     status_id="new", assigned_to="ada")  # fmt: skip
     with run_with_tenant("acme"):
         SyncSlaService().sync_ticket(app_conn, ticket)
-        SyncSlaService().sync_ticket(app_conn, Ticket(ticket_id="T-2", entered_at=utc_now(), priority_id="high", status_id="hold"))
+        SyncSlaService().sync_ticket(
+            app_conn, Ticket(ticket_id="T-2", entered_at=utc_now(), priority_id="high", status_id="hold")
+        )
         app_conn.commit()
     return slaq
 
@@ -108,7 +110,9 @@ def test_apply_prints_the_difference_and_then_nothing(slaq: Slaq, tmp_path: Path
 
 
 def test_apply_reports_all_mistakes_and_exits_1(slaq: Slaq, tmp_path: Path) -> None:
-    (tmp_path / "desk.toml").write_text(DESK.replace('response = "1h"', 'response = "-1h"').replace("ada@acme.example", "ada"))
+    (tmp_path / "desk.toml").write_text(
+        DESK.replace('response = "1h"', 'response = "-1h"').replace("ada@acme.example", "ada")
+    )
     done = slaq("apply", "desk.toml")
     assert done.returncode == 1
     assert "tenants.acme.users.ada.email" in done.stderr
@@ -134,8 +138,13 @@ def test_ticket_show_of_an_unknown_ticket_or_tenant_exits_1(desk: Slaq) -> None:
 
 
 def test_ticket_lists(desk: Slaq) -> None:
-    assert [t["ticket_number"] for t in json.loads(desk("ticket", "list", "--tenant", "acme", "--json").stdout)] == ["T-1", "T-2"]
-    assert [t["ticket_number"] for t in json.loads(desk("ticket", "list", "--paused", "--tenant", "acme", "--json").stdout)] == ["T-2"]
+    assert [t["ticket_number"] for t in json.loads(desk("ticket", "list", "--tenant", "acme", "--json").stdout)] == [
+        "T-1",
+        "T-2",
+    ]
+    assert [
+        t["ticket_number"] for t in json.loads(desk("ticket", "list", "--paused", "--tenant", "acme", "--json").stdout)
+    ] == ["T-2"]
     assert desk("ticket", "list", "--breached", "--tenant", "acme").stdout == "no tickets\n"
 
 
@@ -161,3 +170,32 @@ def test_a_database_that_is_not_migrated_says_what_to_do(slaq: Slaq, server: Any
         assert "run `slaq migrate`" in done.stderr
     finally:
         server.drop_database(name)
+
+
+def test_ticket_show_at_another_instant(desk: Slaq) -> None:
+    later = desk("ticket", "show", "T-1", "--tenant", "acme", "--at", "2126-01-01 10:00+01:00", "--json")
+    status = json.loads(later.stdout)["status"]
+    assert (status["at"], status["status"]) == ("2126-01-01T09:00:00+00:00", "response_breached")
+    refused = desk("ticket", "show", "T-1", "--tenant", "acme", "--at", "soon")
+    assert refused.returncode == 2
+    assert "soon" in refused.stderr
+
+
+def test_explain_adds_up_to_the_target(desk: Slaq) -> None:
+    lines = json.loads(desk("explain", "T-1", "--tenant", "acme", "--json").stdout)["response"]
+    assert lines[-1]["total_seconds"] == 3600
+    assert "due " in desk("explain", "T-1", "--tenant", "acme").stdout
+    assert "standing still" in desk("explain", "T-2", "--tenant", "acme").stdout
+
+
+def test_without_a_database_the_embedded_one_is_used_and_named(slaq: Slaq, tmp_path: Path) -> None:
+    try:
+        assert slaq("postgres", "status", SLAQ_DATABASE_URL="").returncode == 1
+        assert "migrations applied" in slaq("migrate", SLAQ_DATABASE_URL="").stdout
+        listed = slaq("ticket", "list", "--tenant", "acme", SLAQ_DATABASE_URL="")
+        assert (listed.returncode, listed.stdout) == (0, "no tickets\n")
+        assert listed.stderr.count("\n") == 1
+        assert "embedded Postgres in" in listed.stderr
+        assert slaq("postgres", "status", SLAQ_DATABASE_URL="").stdout.startswith("running")
+    finally:
+        assert slaq("postgres", "stop", SLAQ_DATABASE_URL="").stdout == "stopped\n"

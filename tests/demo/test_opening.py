@@ -19,7 +19,11 @@ CONTENT = files("slaq.demo").joinpath("desk.toml").read_text("utf-8")
 DESK = tomllib.loads(CONTENT)["tenants"]["demo"]
 SCHEDULES = demo_schedules()
 MINUTES = {"1m": 1, "2m": 2, "10m": 10, "1h": 60, "4h": 240, "8h": 480, "40h": 2400}
-HOURS = [datetime(2026, month, day, hour, 17, tzinfo=UTC) for month, day in ((1, 1), (11, 22), (11, 25), (10, 3)) for hour in range(0, 24, 2)]
+HOURS = [
+    datetime(2026, month, day, hour, 17, tzinfo=UTC)
+    for month, day in ((1, 1), (11, 22), (11, 25), (10, 3))
+    for hour in range(0, 24, 2)
+]
 
 
 def test_the_desk_is_a_valid_configuration() -> None:
@@ -47,6 +51,14 @@ def test_enough_crossings_fall_due_while_it_runs(now: datetime) -> None:
 
 def test_the_script_shows_every_kind_of_change() -> None:
     told = " ".join(step.what for step in steps())
-    for wanted in ("answered", "waits for the client", "on hold", "becomes critical", "resolved", "reopened", "assigned"):
+    for wanted in (
+        "answered",
+        "waits for the client",
+        "on hold",
+        "becomes critical",
+        "resolved",
+        "reopened",
+        "assigned",
+    ):
         assert wanted in told
     assert [step.share for step in steps()] == sorted(step.share for step in steps())

@@ -28,7 +28,13 @@ def test_wheel_carries_sql_templates_presets_and_types(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     migrations = sorted(path.name for path in (ROOT / "sql" / "migrations").glob("*.sql"))
     assert sorted(n.rsplit("/", 1)[1] for n in names if n.startswith("slaq/sql/migrations/")) == migrations
-    for wanted in ("slaq/sql/roles.sql", "slaq/sql/queries/tickets.sql", "slaq/py.typed", "slaq/demo/desk.toml", "slaq/presets/itil.toml"):
+    for wanted in (
+        "slaq/sql/roles.sql",
+        "slaq/sql/queries/tickets.sql",
+        "slaq/py.typed",
+        "slaq/demo/desk.toml",
+        "slaq/presets/itil.toml",
+    ):
         assert wanted in names
     assert any(name.startswith("slaq/delivery/templates/") for name in names)
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)

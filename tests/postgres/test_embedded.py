@@ -219,9 +219,8 @@ class TestSharing:
             pid = stopped.status().pid
             assert pid
             os.kill(pid, signal.SIGKILL)
-            assert comes_true(lambda: not is_alive(pid))
-            assert not stopped.status().running
             assert ask(stopped.start(), "SELECT 1") == 1
+            assert stopped.status().pid != pid
 
 
 class TestLockFiles:
@@ -318,6 +317,7 @@ class TestPlaces:
         self, place: Path, make: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each process finds its own short name for the one socket."""
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
         monkeypatch.setenv("TMPDIR", str(place))
         monkeypatch.setattr("tempfile.tempdir", None)
         server = make(place / ("ü" * 60) / "a path, with 'odd' characters" / ".slaq")
@@ -332,6 +332,7 @@ class TestPlaces:
         conninfo, pid = other.communicate()[0].splitlines()
         assert str(runtime) in conninfo
         assert pid == str(server.status().pid)
+        server.destroy()
 
     def test_a_short_name_that_another_could_change_is_not_used(
         self, place: Path, monkeypatch: pytest.MonkeyPatch

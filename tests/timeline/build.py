@@ -48,7 +48,9 @@ def name(at: datetime | None) -> str | None:
     if at is None:
         return None
     weeks, day = divmod((at - MONDAY) // timedelta(days=1), 7)
-    clock = at.strftime("%H:%M" if at.second == at.microsecond == 0 else "%H:%M:%S.%f").rstrip("0" if at.microsecond else "")
+    clock = at.strftime("%H:%M" if at.second == at.microsecond == 0 else "%H:%M:%S.%f").rstrip(
+        "0" if at.microsecond else ""
+    )
     return f"{DAYS[day]}{f'{weeks:+}' if weeks else ''} {clock.removesuffix('.000000')}"
 
 

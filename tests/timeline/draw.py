@@ -93,7 +93,9 @@ def logs(draw: st.DrawFn, *, late: bool = False, retargets: bool = True, most: i
             now, change = now + draw(gaps), change + 1
         at = now - draw(offsets) * draw(st.integers(0, 2)) if late and draw(st.booleans()) else now
         if retargets and draw(st.integers(0, 3)) <= 2 * is_fickle:
-            log.append(Fact(FactKind.RETARGETED, now, now, promise=draw(st.sampled_from([*pool, pool[0]])), change=change))
+            log.append(
+                Fact(FactKind.RETARGETED, now, now, promise=draw(st.sampled_from([*pool, pool[0]])), change=change)
+            )
         else:
             kind, source = draw(st.sampled_from(PLAIN))
             log.append(Fact(kind, at, now, source, change=change))

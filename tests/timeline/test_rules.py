@@ -248,7 +248,12 @@ def settled(story: Ticket, now: str) -> Settlement:
 
 @pytest.mark.parametrize(
     "change",
-    [paused("Mon 11:30"), answered("Mon 11:30"), resolved("Mon 11:30"), retargeted("Mon 11:30", promise(response="9h"))],
+    [
+        paused("Mon 11:30"),
+        answered("Mon 11:30"),
+        resolved("Mon 11:30"),
+        retargeted("Mon 11:30", promise(response="9h")),
+    ],
     ids=lambda each: each.kind.value,
 )
 def test_no_change_drops_a_crossing_that_lies_before_it(change: Fact) -> None:
@@ -305,7 +310,9 @@ def test_a_change_with_an_answer_and_a_retarget_settles_the_old_promise_between_
 
 def test_what_a_change_tells_comes_oldest_first() -> None:
     """Crossings that a retarget puts into the past may be older than those of the old promise."""
-    harder = ticket(response="8h", resolution="2h", thresholds=[50]).retargeted("Mon 11:00", response="30m", resolution="2h")
+    harder = ticket(response="8h", resolution="2h", thresholds=[50]).retargeted(
+        "Mon 11:00", response="30m", resolution="2h"
+    )
     told = [name(record.crossing.crossed_at) for record in settled(harder, "Mon 11:00").told]
     assert ["Mon 09:30", "Mon 10:00", "Mon 11:00"] == told
 
@@ -341,7 +348,9 @@ def test_unanswered_at_due_is_breached() -> None:
 def test_a_crossing_precedes_a_pause() -> None:
     """Due and paused at one instant is breached, whether the two arrive together or not."""
     on_due = ticket(response="1h", thresholds=[50, 100]).paused("Mon 10:00")
-    assert ["response 50% Mon 09:30", "response breach Mon 10:00", "response 100% Mon 10:00"] == on_due.rows("Mon 12:00")
+    assert ["response 50% Mon 09:30", "response breach Mon 10:00", "response 100% Mon 10:00"] == on_due.rows(
+        "Mon 12:00"
+    )
     just_before = ticket(response="1h", thresholds=[50, 100]).paused("Mon 09:59:59.999999")
     assert ["response 50% Mon 09:30"] == just_before.rows("Mon 12:00")
 
@@ -382,7 +391,9 @@ def test_a_retarget_acts_after_the_crossings_of_its_instant() -> None:
 def test_a_stop_and_a_retarget_at_one_instant() -> None:
     """The stop prevents its own crossing, the retarget still acts after those of the other phase."""
     both = ticket(response="1h", resolution="2h", thresholds=[50, 100]).learned(
-        "Mon 10:00", answered("Mon 10:00"), retargeted("Mon 10:00", promise(response="1h", resolution="8h", thresholds=[50, 100]))
+        "Mon 10:00",
+        answered("Mon 10:00"),
+        retargeted("Mon 10:00", promise(response="1h", resolution="8h", thresholds=[50, 100])),
     )
     assert ["response 50% Mon 09:30", "resolution 50% Mon 10:00 voided"] == both.rows("Mon 12:00")
 
@@ -391,7 +402,9 @@ def test_equal_crossings_go_by_phase_kind_and_percent() -> None:
     """Response before resolution; breach, threshold, escalation; then percent, whatever the policy's order."""
     zero = ticket(response="0m", resolution="0m", thresholds=[90, 50, 120], levels={3: 110, 1: 70, 2: 90})
     kinds = ["breach", "50%", "90%", "120%", "level 1", "level 2", "level 3"]
-    assert [f"{phase} {what} Mon 09:00" for phase in ("response", "resolution") for what in kinds] == zero.rows("Mon 09:00")
+    assert [f"{phase} {what} Mon 09:00" for phase in ("response", "resolution") for what in kinds] == zero.rows(
+        "Mon 09:00"
+    )
     settlement = settle(zero.log, (), instant("Mon 09:00"))
     assert list(settlement.told) == sorted(settlement.told, key=lambda record: record.crossing.order)
 
@@ -407,7 +420,9 @@ def test_the_breach_is_always_watched() -> None:
 
 def test_only_configured_thresholds_are_told() -> None:
     """A policy with 80 and 95 tells at 80 and at 95 (F-24, F-36)."""
-    assert ["response 80% Mon 09:48", "response 95% Mon 09:57"] == ticket(response="1h", thresholds=[80, 95]).told("Tue 12:00")
+    assert ["response 80% Mon 09:48", "response 95% Mon 09:57"] == ticket(response="1h", thresholds=[80, 95]).told(
+        "Tue 12:00"
+    )
 
 
 def test_thresholds_may_lie_above_100_percent() -> None:
@@ -420,7 +435,9 @@ def test_thresholds_may_lie_above_100_percent() -> None:
 
 def test_a_threshold_at_100_percent_is_a_row_beside_the_breach() -> None:
     """The breach itself tells nobody."""
-    assert ["response breach Mon 10:00", "response 100% Mon 10:00"] == ticket(response="1h", thresholds=[100]).rows("Mon 10:00")
+    assert ["response breach Mon 10:00", "response 100% Mon 10:00"] == ticket(response="1h", thresholds=[100]).rows(
+        "Mon 10:00"
+    )
 
 
 def test_crossings_are_exact() -> None:
@@ -478,13 +495,17 @@ def test_each_level_is_told_once_per_phase_in_order() -> None:
 
 def test_a_level_that_moves_to_another_percent_is_not_told_again() -> None:
     """Its live row stands while its own percent is in the past."""
-    moved = ticket(response="10h", schedule=ALWAYS, levels={1: 50}).retargeted("Mon 15:00", ALWAYS, response="10h", levels={1: 80})
+    moved = ticket(response="10h", schedule=ALWAYS, levels={1: 50}).retargeted(
+        "Mon 15:00", ALWAYS, response="10h", levels={1: 80}
+    )
     assert ["response level 1 Mon 14:00"] == moved.told("Tue 12:00")
 
 
 def test_a_level_that_moves_before_it_is_told_follows_its_new_percent() -> None:
     """It was watched all the time: a new percent that lies in the past is told at once."""
-    moved = ticket(response="10h", schedule=ALWAYS, levels={1: 90}).retargeted("Mon 15:00", ALWAYS, response="10h", levels={1: 50})
+    moved = ticket(response="10h", schedule=ALWAYS, levels={1: 90}).retargeted(
+        "Mon 15:00", ALWAYS, response="10h", levels={1: 50}
+    )
     assert ["response level 1 Mon 14:00"] == moved.told("Mon 15:00")
 
 
@@ -497,7 +518,10 @@ def test_resolution_stops_the_response_clock_too() -> None:
     assert instant("Mon 10:00") == in_time.clocks().response.finished_at
     assert (("met", "met"), Headline.MET) == (in_time.states("Tue 12:00"), in_time.headline("Tue 12:00"))
     too_late = ticket(response="2h", resolution="8h").resolved("Mon 12:00")
-    assert (("missed", "met"), Headline.RESPONSE_BREACHED) == (too_late.states("Tue 12:00"), too_late.headline("Tue 12:00"))
+    assert (("missed", "met"), Headline.RESPONSE_BREACHED) == (
+        too_late.states("Tue 12:00"),
+        too_late.headline("Tue 12:00"),
+    )
 
 
 def test_a_real_earlier_answer_replaces_the_stamp_of_the_resolution() -> None:
@@ -559,7 +583,9 @@ def test_born_closed_is_met_and_silent() -> None:
 def test_first_seen_closed_is_judged_at_its_closing_in_silence() -> None:
     """Its crossings are recorded as silent, those of the response as well as those of the resolution."""
     seen = Ticket(()).learned(
-        "Wed 12:00", started("Mon 09:00", promise(response="1h", resolution="2h", thresholds=[50])), resolved("Mon 10:30")
+        "Wed 12:00",
+        started("Mon 09:00", promise(response="1h", resolution="2h", thresholds=[50])),
+        resolved("Mon 10:30"),
     )
     assert [
         "response 50% Mon 09:30 silent",
@@ -603,7 +629,12 @@ def test_first_seen_open_tells_what_has_been_crossed() -> None:
 
 def test_reopening_resumes_the_resolution_clock_without_the_closed_time() -> None:
     """And is no pause (F-19)."""
-    again = ticket(response="1h", resolution="4h", thresholds=[50]).answered("Mon 09:10").resolved("Mon 10:00").reopened("Tue 09:00")
+    again = (
+        ticket(response="1h", resolution="4h", thresholds=[50])
+        .answered("Mon 09:10")
+        .resolved("Mon 10:00")
+        .reopened("Tue 09:00")
+    )
     assert ("Tue 12:00", timedelta()) == (again.due("resolution"), again.clocks().total_pause)
     assert ["resolution 50% Tue 10:00", "resolution breach Tue 12:00"] == again.rows("Wed 12:00")
     assert 60 == minutes(again.resolution("Tue 09:00").used)
@@ -660,9 +691,17 @@ def test_a_retarget_while_paused_keeps_the_pause() -> None:
 
 def test_a_finished_phase_keeps_its_due_and_verdict() -> None:
     """A harder promise does not turn it into a miss, an easier one not into a success (F-25)."""
-    good = ticket(response="2h", resolution="8h").answered("Mon 10:30").retargeted("Mon 11:00", response="1h", resolution="8h")
+    good = (
+        ticket(response="2h", resolution="8h")
+        .answered("Mon 10:30")
+        .retargeted("Mon 11:00", response="1h", resolution="8h")
+    )
     assert ("Mon 11:00", True, []) == (good.due(), good.met("Mon 12:00"), good.rows("Mon 12:00"))
-    bad = ticket(response="1h", resolution="8h").answered("Mon 10:30").retargeted("Mon 11:00", response="4h", resolution="8h")
+    bad = (
+        ticket(response="1h", resolution="8h")
+        .answered("Mon 10:30")
+        .retargeted("Mon 11:00", response="4h", resolution="8h")
+    )
     assert ("Mon 10:00", False) == (bad.due(), bad.met("Mon 12:00"))
     assert ["response breach Mon 10:00"] == bad.rows("Mon 12:00")
 
@@ -672,7 +711,10 @@ def test_a_finished_phase_keeps_its_thresholds() -> None:
     base = ticket(response="2h", resolution="8h", thresholds=[50], levels={1: 25}).answered("Mon 10:30")
     rows = ["response level 1 Mon 09:30", "response 50% Mon 10:00"]
     assert rows == base.retargeted("Mon 10:40", response="100h", resolution="80h").rows("Mon 10:50")
-    assert (rows, "met") == (base.retargeted("Mon 10:40").rows("Mon 12:00"), base.retargeted("Mon 10:40").states("Mon 12:00")[0])
+    assert (rows, "met") == (
+        base.retargeted("Mon 10:40").rows("Mon 12:00"),
+        base.retargeted("Mon 10:40").states("Mon 12:00")[0],
+    )
 
 
 def test_crossings_newly_in_the_past_are_told_at_the_retarget() -> None:
@@ -684,7 +726,9 @@ def test_crossings_newly_in_the_past_are_told_at_the_retarget() -> None:
 
 def test_crossings_that_now_lie_ahead_are_voided_and_told_again_there() -> None:
     """Those that lie behind, at whatever instant, stay."""
-    easier = ticket(response="2h", thresholds=[25, 50, 75]).retargeted("Mon 10:30", response="4h", thresholds=[25, 50, 75])
+    easier = ticket(response="2h", thresholds=[25, 50, 75]).retargeted(
+        "Mon 10:30", response="4h", thresholds=[25, 50, 75]
+    )
     assert [
         "response 25% Mon 09:30",
         "response 50% Mon 10:00 voided",
@@ -732,7 +776,11 @@ def test_a_row_is_revived_even_if_its_threshold_had_been_gone() -> None:
 
 def test_a_retarget_of_what_is_paused_voids_what_is_not_used_up_any_more() -> None:
     """Its instant is not known, but it is not in the past."""
-    held = ticket(response="2h", thresholds=[50]).paused("Mon 10:30").retargeted("Mon 11:00", response="8h", thresholds=[50])
+    held = (
+        ticket(response="2h", thresholds=[50])
+        .paused("Mon 10:30")
+        .retargeted("Mon 11:00", response="8h", thresholds=[50])
+    )
     assert ["response 50% Mon 10:00 voided"] == held.rows("Mon 16:00")
 
 
@@ -756,7 +804,12 @@ def test_without_a_target_the_clocks_stop_and_no_alarm_is_left() -> None:
 
 def test_facts_go_on_being_recorded_without_a_target() -> None:
     """They count when it returns: a retarget from the original start."""
-    gone = ticket(response="2h", resolution="8h", thresholds=[50]).retargeted("Mon 09:30").paused("Mon 10:00").resumed("Mon 11:00")
+    gone = (
+        ticket(response="2h", resolution="8h", thresholds=[50])
+        .retargeted("Mon 09:30")
+        .paused("Mon 10:00")
+        .resumed("Mon 11:00")
+    )
     back = gone.retargeted("Mon 11:15", response="2h", resolution="8h", thresholds=[50])
     assert ("Mon 12:00", ["response 50% Mon 10:00"]) == (back.due(), back.rows("Mon 11:30"))
     assert ("none", "none") == gone.answered("Mon 11:10").states("Mon 11:10")
@@ -771,7 +824,12 @@ def test_a_target_that_returns_revives_what_it_had_crossed() -> None:
 
 def test_an_answer_without_a_target_finishes_a_phase_that_is_not_promised() -> None:
     """Finished while nothing was promised, it keeps that: no due, no verdict, also when a target returns."""
-    back = ticket(response="2h", resolution="8h").retargeted("Mon 09:30").answered("Mon 12:00").retargeted("Mon 13:00", response="2h", resolution="8h")
+    back = (
+        ticket(response="2h", resolution="8h")
+        .retargeted("Mon 09:30")
+        .answered("Mon 12:00")
+        .retargeted("Mon 13:00", response="2h", resolution="8h")
+    )
     assert (("none", "running"), None) == (back.states("Mon 14:00"), back.met("Mon 14:00"))
 
 
@@ -825,7 +883,11 @@ def test_a_threshold_removed_after_it_was_told_keeps_its_row() -> None:
 
 def test_a_closed_ticket_that_was_retargeted_is_reopened_under_the_new_promise() -> None:
     """Closed it kept the old due; open again the present promise holds, from the original start."""
-    closed = ticket(resolution="8h", thresholds=[50]).resolved("Mon 12:00").retargeted("Mon 13:00", resolution="4h", thresholds=[50])
+    closed = (
+        ticket(resolution="8h", thresholds=[50])
+        .resolved("Mon 12:00")
+        .retargeted("Mon 13:00", resolution="4h", thresholds=[50])
+    )
     assert ("Mon 17:00", []) == (closed.due("resolution"), closed.rows("Mon 15:00"))
     again = closed.reopened("Mon 16:00")
     assert "Mon 17:00" == again.due("resolution")
@@ -837,7 +899,11 @@ def test_a_late_answer_before_a_retarget_brings_the_old_promise_back() -> None:
     late = ticket(response="2h", thresholds=[50]).retargeted("Mon 10:30", response="8h", thresholds=[50])
     assert ["response 50% Mon 10:00 voided"] == late.rows("Mon 10:59")
     known = late.answered("Mon 10:15", known="Mon 11:00")
-    assert (["response 50% Mon 10:00"], "Mon 11:00", True) == (known.rows("Mon 11:00"), known.due(), known.met("Mon 11:00"))
+    assert (["response 50% Mon 10:00"], "Mon 11:00", True) == (
+        known.rows("Mon 11:00"),
+        known.due(),
+        known.met("Mon 11:00"),
+    )
 
 
 # ── status ──────────────────────────────────────────────────────────────────────────────────────
@@ -871,7 +937,9 @@ def test_a_missed_response_stays_the_headline() -> None:
 def test_each_phase_has_a_state_at_every_instant() -> None:
     """Running, at risk at exactly 75 %, breached at due + 0; met, missed; paused hides no breach."""
     base = ticket(response="1h", resolution="4h")
-    states = {at: base.states(at)[0] for at in ("Mon 09:00", "Mon 09:44:59.999999", "Mon 09:45", "Mon 09:59:59", "Mon 10:00")}
+    states = {
+        at: base.states(at)[0] for at in ("Mon 09:00", "Mon 09:44:59.999999", "Mon 09:45", "Mon 09:59:59", "Mon 10:00")
+    }
     assert ["running", "running", "at_risk", "at_risk", "breached"] == list(states.values())
     assert ("met", "running") == base.answered("Mon 10:00").states("Mon 10:00")
     assert ("missed", "running") == base.answered("Mon 10:01").states("Mon 10:01")
@@ -884,13 +952,19 @@ def test_at_risk_is_measured_in_business_time() -> None:
     """60 of 480 minutes used is not at risk, whatever the weekend (F-42, F-60)."""
     friday = ticket("Fri 16:00", response="8h")
     assert State.RUNNING is friday.response("Sun 22:00").state
-    assert (State.AT_RISK, "Mon+1 14:00") == (friday.response("Mon+1 14:00").state, name(friday.response("Mon+1 09:00").at_risk_at))
+    assert (State.AT_RISK, "Mon+1 14:00") == (
+        friday.response("Mon+1 14:00").state,
+        name(friday.response("Mon+1 09:00").at_risk_at),
+    )
 
 
 def test_at_risk_begins_at_closing_when_three_quarters_are_used_there() -> None:
     """Its instant is a column: state and column agree."""
     closing = ticket("Fri 14:00", response="4h")
-    assert ("Fri 17:00", State.AT_RISK) == (name(closing.response("Fri 15:00").at_risk_at), closing.response("Fri 17:00").state)
+    assert ("Fri 17:00", State.AT_RISK) == (
+        name(closing.response("Fri 15:00").at_risk_at),
+        closing.response("Fri 17:00").state,
+    )
 
 
 def test_remaining_is_business_time_and_negative_when_overdue() -> None:
@@ -905,7 +979,12 @@ def test_a_paused_phase_shows_its_projected_due() -> None:
     """When it would be due if it resumed now; used and remaining stand still."""
     held = ticket(response="2h").paused("Mon 10:00")
     projected = {at: name(held.response(at).due_at) for at in ("Mon 10:00", "Mon 12:00", "Mon 16:30", "Mon 23:00")}
-    assert {"Mon 10:00": "Mon 11:00", "Mon 12:00": "Mon 13:00", "Mon 16:30": "Tue 09:30", "Mon 23:00": "Tue 10:00"} == projected
+    assert {
+        "Mon 10:00": "Mon 11:00",
+        "Mon 12:00": "Mon 13:00",
+        "Mon 16:30": "Tue 09:30",
+        "Mon 23:00": "Tue 10:00",
+    } == projected
     assert (60, 50) == (minutes(held.response("Mon 23:00").remaining), held.response("Mon 23:00").percent)
     assert "Mon 11:00" == held.due()
 
@@ -913,7 +992,10 @@ def test_a_paused_phase_shows_its_projected_due() -> None:
 def test_a_breached_phase_that_is_paused_keeps_its_due() -> None:
     """There is nothing to project."""
     late = ticket(response="1h").paused("Mon 11:00")
-    assert ("Mon 10:00", -60) == (name(late.response("Mon 15:00").due_at), minutes(late.response("Mon 15:00").remaining))
+    assert ("Mon 10:00", -60) == (
+        name(late.response("Mon 15:00").due_at),
+        minutes(late.response("Mon 15:00").remaining),
+    )
 
 
 # ── what must have been told ────────────────────────────────────────────────────────────────────
@@ -930,9 +1012,7 @@ def test_a_settling_reports_what_it_changed_and_no_more() -> None:
     """Told, voided and revived rows by their ids, so that the store can write them."""
     terms = {"response": "2h", "thresholds": [50]}
     log = ticket(**terms).log
-    stored = tuple(
-        type(record)(record.crossing, row="one") for record in settle(log, (), instant("Mon 10:00")).records
-    )
+    stored = tuple(type(record)(record.crossing, row="one") for record in settle(log, (), instant("Mon 10:00")).records)
     away = [retargeted("Mon 10:30", promise(response="8h"))]
     voided = settle_change(log, away, stored, instant("Mon 10:30"))
     assert ([], ["one"], []) == ([*voided.told], [record.row for record in voided.voided], [*voided.revived])
@@ -940,6 +1020,18 @@ def test_a_settling_reports_what_it_changed_and_no_more() -> None:
     revived = settle_change((*log, *away), back, voided.records, instant("Mon 10:40"))
     assert ([], [], ["one"]) == ([*revived.told], [*revived.voided], [record.row for record in revived.revived])
     assert "Mon 11:00" == name(revived.alarm)
+
+
+def test_a_clock_that_runs_behind_revives_nothing_that_lies_ahead_of_it() -> None:
+    """A voided row comes back once its instant is reached."""
+    log = ticket(response="2h").log
+    voided = tuple(
+        type(record)(record.crossing, is_voided=True, row="one")
+        for record in settle(log, (), instant("Mon 11:00")).records
+    )
+    behind, reached = settle(log, voided, instant("Mon 10:59")), settle(log, voided, instant("Mon 11:00"))
+    assert ((), "Mon 11:00") == (behind.revived, name(behind.alarm))
+    assert (1, (), None) == (len(reached.revived), reached.told, reached.alarm)
 
 
 # ── samples of schedules ────────────────────────────────────────────────────────────────────────

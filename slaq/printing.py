@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -45,6 +45,26 @@ def instant(value: datetime | str | None) -> str:
         return "-"
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"
+
+
+def from_now(value: datetime | None) -> str:
+    """How far away an instant is, in words."""
+    import pendulum
+
+    return "" if value is None else f" ({pendulum.instance(value).diff_for_humans()})"
+
+
+def parsed_instant(text: str) -> datetime:
+    """An instant as people write it, e.g. ``2026-11-23 10:00+01:00``; without a zone it is UTC.
+
+    Raises ``ValueError`` for what is no date and time.
+    """
+    import pendulum
+
+    moment = pendulum.parse(text, tz="UTC")
+    if not isinstance(moment, pendulum.DateTime):
+        raise ValueError(f"{text!r} is no date and time")
+    return datetime.fromisoformat(moment.isoformat()).astimezone(UTC)
 
 
 def bar(percent: float | None, width: int = 12) -> str:
