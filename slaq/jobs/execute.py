@@ -80,7 +80,11 @@ async def _called(handler: Handler, given: Any, threads: Executor) -> Any:
 
 def _of_batch(job: Job, results: Mapping[Any, Any]) -> Outcome:
     result = results.get(job.id)
-    return failure(job, result) if isinstance(result, Exception) else Outcome(job, is_done=True, output=_output(result, job))
+    return (
+        failure(job, result)
+        if isinstance(result, Exception)
+        else Outcome(job, is_done=True, output=_output(result, job))
+    )
 
 
 def failure(job: Job, error: BaseException, *, expired: bool = False) -> Outcome:
@@ -92,7 +96,11 @@ def failure(job: Job, error: BaseException, *, expired: bool = False) -> Outcome
             output = TIMED_OUT
         case _:
             trace = "".join(traceback.format_exception(error))[-_LONGEST_TRACE:]
-            output = {"name": type(error).__name__, "message": str(error).replace("\x00", ""), "traceback": trace.replace("\x00", "")}
+            output = {
+                "name": type(error).__name__,
+                "message": str(error).replace("\x00", ""),
+                "traceback": trace.replace("\x00", ""),
+            }
     _log.info("job %d of queue %s failed in attempt %d: %s", job.id, job.queue, job.attempt, output["message"])
     return Outcome(
         job,

@@ -71,7 +71,7 @@ class SlaqJobManager(JobManager):
         self._running += 1
         return self._buffer.popleft()
 
-    async def finish_job(self, job: EngineJob, status: Status, delete_job: bool) -> None:  # noqa: ARG002
+    async def finish_job(self, job: EngineJob, status: Status, delete_job: bool) -> None:
         """Settle what ``job`` stands for by its handler's outcomes; without any it was interrupted."""
         claim: Claim = job.task_kwargs["claim"]  # pyright: ignore[reportAssignmentType]
         self._running -= 1
@@ -83,7 +83,7 @@ class SlaqJobManager(JobManager):
     async def give_back(self, worker_id: int) -> None:
         """Fetch no more, and let others have what was fetched but not started."""
         self._is_stopping = True
-        ids = [job.id for engine_job in self._buffer for job in engine_job.task_kwargs["claim"].jobs]  # pyright: ignore
+        ids = [job.id for engine_job in self._buffer for job in engine_job.task_kwargs["claim"].jobs]  # pyright: ignore[reportUnknownVariableType, reportAttributeAccessIssue]
         self._buffer.clear()
         if ids:
             await self._run(verbs.unfetch(worker_id, ids))
@@ -101,7 +101,9 @@ class SlaqJobManager(JobManager):
         except Exception as error:
             _log.warning("the worker's heartbeat could not be written: %s", error)
 
-    async def listen_for_jobs(self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None) -> None:
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
         """Listen, and listen again when the connection is lost."""
         while True:
             try:

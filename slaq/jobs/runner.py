@@ -55,8 +55,8 @@ class QueueWorker:
     grace: float = 30.0
     """How long running jobs may go on once a stop is asked for; then they are cancelled and retried."""
     is_listening: bool = True
-    on_settled: list[Callable[[Claim], None]] = attrs.field(factory=list)
-    """Called after each run of a handler, with its jobs and outcomes."""
+    on_settled: list[Callable[[Claim, float], None]] = attrs.field(factory=list)
+    """Called after each call of a handler, with its jobs and outcomes, and the seconds it took."""
 
     def chosen(self) -> dict[str, Handler]:
         """The handlers to run; raises ``ConfigurationError`` for a queue that has none."""
@@ -79,7 +79,12 @@ class QueueWorker:
                 group.create_task(_keep_running("upkeep", lambda: self._upkeep(pool, stop), stop))
 
     async def _work(
-        self, pool: AsyncConnectionPool[AsyncConnection[Any]], handlers: dict[str, Handler], stop: asyncio.Event, *, once: bool = False
+        self,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        handlers: dict[str, Handler],
+        stop: asyncio.Event,
+        *,
+        once: bool = False,
     ) -> None:
         connector = PsycopgConnector(
             conninfo=self.conninfo, kwargs={"options": f"-c search_path={self.schema}"}, min_size=1, max_size=2
@@ -96,15 +101,18 @@ class QueueWorker:
         finally:
             threads.shutdown(wait=False, cancel_futures=True)  # a handler that hangs must not hold up the others
 
-    def _task(self, handler: Handler, manager: SlaqJobManager, threads: ThreadPoolExecutor) -> Callable[..., Awaitable[None]]:
+    def _task(
+        self, handler: Handler, manager: SlaqJobManager, threads: ThreadPoolExecutor
+    ) -> Callable[..., Awaitable[None]]:
         async def run(context: JobContext, claim: Claim) -> None:  # noqa: ARG001 - the engine's signature
             started = monotonic()
             try:
                 await perform(handler, claim, threads)
             finally:
-                manager.took(monotonic() - started)
+                seconds = monotonic() - started
+                manager.took(seconds)
                 for listener in self.on_settled:
-                    listener(claim)
+                    listener(claim, seconds)
 
         return run
 

@@ -25,7 +25,9 @@ async def drain(app: Handlers, conninfo: str, *, queues: list[str] | None = None
     await worker.run(asyncio.Event(), once=True)
 
 
-async def run_due(app: Handlers, conninfo: str, conn: AsyncConnection[Any], *, schema: str = DEFAULT_SCHEMA) -> list[int]:
+async def run_due(
+    app: Handlers, conninfo: str, conn: AsyncConnection[Any], *, schema: str = DEFAULT_SCHEMA
+) -> list[int]:
     """Send what schedules have due now, then drain; ids of the jobs that schedules sent. ``conn`` is autocommit."""
     sent = await tick(conn, schema)
     await drain(app, conninfo, schema=schema)
@@ -43,7 +45,9 @@ class JobSpy:
     conn: AsyncConnection[Any]
     schema: str = DEFAULT_SCHEMA
 
-    async def wait_for(self, queue: str, job: int, state: JobState | str | None = None, timeout: float = 5.0) -> JobInfo:
+    async def wait_for(
+        self, queue: str, job: int, state: JobState | str | None = None, timeout: float = 5.0
+    ) -> JobInfo:
         """The job once it is in ``state`` (default: any that is final), at once if it is already.
 
         Raises ``NeverHappened`` after ``timeout`` seconds. A job that will be retried is not failed.
@@ -56,5 +60,7 @@ class JobSpy:
             if found and found[0].state in wanted:
                 return found[0]
             if monotonic() > until:
-                raise NeverHappened(f"job {job} of queue {queue} is {found[0] if found else 'gone'}, not {', '.join(wanted)}")
+                raise NeverHappened(
+                    f"job {job} of queue {queue} is {found[0] if found else 'gone'}, not {', '.join(wanted)}"
+                )
             await asyncio.sleep(0.02)

@@ -16,7 +16,9 @@ async def test_jobs_of_an_older_schema_survive(server: EmbeddedPostgres, monkeyp
     every = migrations.migrations
     try:
         monkeypatch.setattr(
-            migrations, "migrations", lambda schema: [m for m in every(schema) if m.component != "slaq" or m.name < "0020"]
+            migrations,
+            "migrations",
+            lambda schema: [m for m in every(schema) if m.component != "slaq" or m.name < "0020"],
         )
         with psycopg.connect(server.admin_conninfo(name), autocommit=True) as admin:
             migrations.migrate(admin, "slaq")

@@ -58,7 +58,9 @@ def test_payloads(sync, app_conn, data):
 
 
 def test_dates_decimals_and_uuids_become_strings(sync, app_conn):
-    job = sync.send(app_conn, "invoices", [date(2026, 1, 2), Decimal("1.10"), UUID(int=1), datetime(2026, 1, 2, tzinfo=UTC)])
+    job = sync.send(
+        app_conn, "invoices", [date(2026, 1, 2), Decimal("1.10"), UUID(int=1), datetime(2026, 1, 2, tzinfo=UTC)]
+    )
     assert sync.get_job(app_conn, "invoices", job).data == [
         "2026-01-02", "1.10", "00000000-0000-0000-0000-000000000001", "2026-01-02T00:00:00+00:00",
     ]  # fmt: skip

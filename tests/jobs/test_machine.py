@@ -21,7 +21,9 @@ class Model:
         self.jobs: dict[int, dict[str, Any]] = {}
 
     def of(self, policy: str, key: str, *states: str) -> list[int]:
-        return [i for i, job in self.jobs.items() if (job["policy"], job["key"]) == (policy, key) and job["state"] in states]
+        return [
+            i for i, job in self.jobs.items() if (job["policy"], job["key"]) == (policy, key) and job["state"] in states
+        ]
 
     def may_wait(self, policy: str, key: str) -> bool:
         match policy:
@@ -115,7 +117,9 @@ def settle(queue, conn, model: Model, verb: str, policy: str, chosen: int) -> No
         assert queue.delete_job(conn, policy, chosen) == 1
         del model.jobs[chosen]
     elif verb == "late":
-        stale = conn.execute("SELECT slaq.complete_jobs(%s, ARRAY[%s]::bigint[], ARRAY[%s])", [policy, chosen, job["runs"] + 1])
+        stale = conn.execute(
+            "SELECT slaq.complete_jobs(%s, ARRAY[%s]::bigint[], ARRAY[%s])", [policy, chosen, job["runs"] + 1]
+        )
         assert stale.fetchone() == ([],)
 
 

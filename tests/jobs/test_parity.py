@@ -55,7 +55,9 @@ class Player:
         self.queue.update_queue(self.conn, queue, **options)
 
     def do_send(self, queue, data, options):
-        return self.label(self.queue.send(self.conn, queue, data if isinstance(data, dict) else {"value": data}, **options))
+        return self.label(
+            self.queue.send(self.conn, queue, data if isinstance(data, dict) else {"value": data}, **options)
+        )
 
     def do_throttle(self, queue, seconds, options=None):
         return self.label(self.queue.send_throttled(self.conn, queue, {}, seconds=seconds, **options or {}))

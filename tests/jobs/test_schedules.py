@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from psycopg import AsyncConnection
 
+from slaq.jobs.model import Schedule
 from slaq.jobs.runner import tick
 from slaq.jobs.schedule import due_tick, last_tick, next_tick, preview_schedule
-from slaq.jobs.model import Schedule
 from slaq.jobs.testing import run_due
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -58,7 +58,9 @@ def test_the_last_tick_is_the_one_before_the_next() -> None:
         for _ in range(40):
             following = next_tick(cron, NEW_YORK, at)
             assert last_tick(cron, NEW_YORK, following) == following
-            assert (last_tick(cron, NEW_YORK, following - timedelta(seconds=1)) or at) <= at or at == datetime(2026, 1, 1, tzinfo=UTC)
+            assert (last_tick(cron, NEW_YORK, following - timedelta(seconds=1)) or at) <= at or at == datetime(
+                2026, 1, 1, tzinfo=UTC
+            )
             at = following
 
 

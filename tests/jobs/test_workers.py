@@ -370,7 +370,9 @@ async def test_plain_procrastinate_goes_on_beside_the_queues(queue, conn, dsn):
         await app.run_worker_async(queues=["plain"], wait=False)
     assert done == ["ours", 1, 2]
     assert (await queue.get_job(conn, "q", job)).state == JobState.COMPLETED
-    cursor = await conn.execute("SELECT array_agg(type::text ORDER BY id) FROM slaq.procrastinate_events WHERE job_id = 1")
+    cursor = await conn.execute(
+        "SELECT array_agg(type::text ORDER BY id) FROM slaq.procrastinate_events WHERE job_id = 1"
+    )
     assert await cursor.fetchone() == (["deferred", "started", "succeeded"],)
 
 
