@@ -62,9 +62,7 @@ class Settling(JobManager):
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
         if status is Status.FAILED and job.task_name not in self._known and job.attempts + 1 < UNKNOWN_ATTEMPTS:
-            _log.warning(
-                "task %s is unknown here, job %s is put off: is this worker older than its jobs?", job.task_name, job.id
-            )
+            _log.warning("task %s is unknown here, job %s is put off: is this worker older than its jobs?", job.task_name, job.id)
             retry_at = RetryDecision(retry_in=_in(backoff(job.attempts))).retry_at
             await self.retry_job(job, retry_at=retry_at)
         else:

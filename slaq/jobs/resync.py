@@ -42,9 +42,7 @@ async def resync(
             except Exception:
                 if conn.closed or conn.broken or len(listed) == 1:
                     raise
-                _log.exception(
-                    "ticket %s of tenant %s could not be realigned and gets a job of its own", ticket_id, tenant
-                )
+                _log.exception("ticket %s of tenant %s could not be realigned and gets a job of its own", ticket_id, tenant)
                 failed.append(ticket_id)
         follow_up: list[dict[str, Any]] = [{"tickets": [ticket_id]} for ticket_id in failed]
         if tickets is None and len(listed) == BATCH:

@@ -46,7 +46,7 @@ class JobSpy:
     schema: str = DEFAULT_SCHEMA
 
     async def wait_for(
-        self, queue: str, job: int, state: JobState | str | None = None, timeout: float = 5.0
+        self, queue: str, job: int, state: JobState | str | None = None, timeout: float = 5.0  # noqa: ASYNC109 - it polls
     ) -> JobInfo:
         """The job once it is in ``state`` (default: any that is final), at once if it is already.
 

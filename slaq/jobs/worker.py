@@ -163,9 +163,7 @@ async def _may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> 
             await _wait(2, stop)
             continue
         if not fits:
-            raise SchemaOutdated(
-                f"schema {settings.schema!r} of this database has no tables of slaq: run `slaq migrate`"
-            )
+            raise SchemaOutdated(f"schema {settings.schema!r} of this database has no tables of slaq: run `slaq migrate`")
         if not may_work:
             raise ConfigurationError(
                 f"the login {conn.info.user!r} has not the rights of a worker: run `slaq migrate --grant-worker-to {conn.info.user}`"

@@ -72,7 +72,7 @@ def test_a_long_queue_is_reported(sync, admin):
 
 def test_stats(sync, admin):
     sync.insert(admin, "q", [{}, {}, {"start_after": 60}, {}, {"retry_limit": 0}])
-    first, second, third = sync.fetch(admin, "q", 3)
+    first, second, _third = sync.fetch(admin, "q", 3)
     sync.complete(admin, "q", first)
     sync.cancel(admin, "q", second)
     (stats,) = sync.get_queue_stats(admin, "q")
