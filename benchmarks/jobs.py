@@ -209,7 +209,7 @@ async def pgqueuer(dsn: str) -> Results:
         for _ in range(0, SIZES["single"], 1000):
             await queries.enqueue(["noop"] * 1000, [b'{"n": 1}'] * 1000, [0] * 1000)
         found["bulk insert"] = SIZES["single"] / (time.perf_counter() - since)
-        manager, seen = QueueManager(driver), 0
+        manager, seen = QueueManager(queries), 0
 
         @manager.entrypoint("noop", concurrency_limit=10)
         async def noop(job: Any) -> None:
@@ -219,7 +219,7 @@ async def pgqueuer(dsn: str) -> Results:
                 manager.shutdown.set()
 
         since = time.perf_counter()
-        await manager.run(dequeue_timeout=timedelta(seconds=1), batch_size=10)
+        await asyncio.wait_for(manager.run(dequeue_timeout=timedelta(seconds=1), batch_size=10), 60)
         found["one by one, 10 at a time"] = seen / (time.perf_counter() - since)
     return found
 
@@ -259,6 +259,9 @@ def _peers() -> dict[str, Callable[[str], Awaitable[Results]]]:
         peers["pg-boss"] = pg_boss(modules)
     else:
         print("pg-boss is left out: no Node, or npm could not fetch it")
+    wanted = os.environ.get("SLAQ_BENCH_PEERS")
+    if wanted:
+        return {name: peer for name, peer in peers.items() if name in wanted.split(",")}
     try:
         import pgqueuer as _  # noqa: F401
     except ImportError:
@@ -288,6 +291,7 @@ def main() -> None:
     with temporary() as server:
         for _ in range(ROUNDS):
             for name, peer in peers.items():
+                print(f"measuring {name}", flush=True)
                 for what, value in _measure(server, name, peer).items():
                     samples[what, name].append(value)
     print(f"median of {ROUNDS}; x is slaq's share: how many times as fast as the peer\n")
