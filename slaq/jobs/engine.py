@@ -21,10 +21,11 @@ _log = logging.getLogger("slaq.jobs")
 
 QUEUE = "sla"
 EVENTS_QUEUE = "sla-events"
-PATIENCE = 10.0
-"""Seconds that a call waits for a connection; a restart follows."""
+PATIENCE = 5.0
+"""Seconds that a call waits for a connection, and a pool tries to make one; then the loop that asked starts again, and the pool with it."""
 UNKNOWN_ATTEMPTS = 25
-_INSISTENCE = 60.0
+_INSISTENCE = 10.0
+"""Seconds; when no heartbeat got through either, the engine ends and its jobs are given back to the queue."""
 
 
 def make_app(conninfo: str, schema: str, connections: int) -> App:

@@ -1,7 +1,8 @@
 """Bringing the open tickets of a tenant in line with its configuration, a batch at a time.
 
-Each batch is a job that enqueues the next one in its own transaction, so a worker that dies resumes
-where it was. Each ticket has its own savepoint: one that fails is tried again by a job of its own.
+Each ticket has its own transaction, so that none is held longer than its own change takes. A batch is a
+job that ends by enqueuing the next one: a worker that dies repeats its batch, which changes nothing
+twice. A ticket that fails is tried again by a job of its own.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from slaq.errors import UnknownTicket
 from slaq.jobs.engine import QUEUE
 from slaq.services.verbs import Verbs
 from slaq.store.database import Statement, Steps, run_async
 from slaq.store.queries import query
+
+T = TypeVar("T")
 
 _log = logging.getLogger("slaq.resync")
 
@@ -33,12 +37,14 @@ async def resync(
     tickets: Sequence[str] | None = None,
 ) -> int:
     """Realign up to a hundred open tickets after ``after`` (or just ``tickets``); how many were looked at."""
-    async with pool.connection() as conn, conn.transaction():
-        listed = tickets if tickets is not None else await run_async(conn, _listed(tenant, after, schema))
+    async with pool.connection() as conn:
+        listed = list(tickets) if tickets is not None else await _in_transaction(conn, _listed(tenant, after, schema))
         failed = []
         for ticket_id in listed:
             try:
-                await run_async(conn, verbs.realign(tenant, ticket_id, {}, None, "slaq"))
+                await _in_transaction(conn, verbs.realign(tenant, ticket_id, {}, None, "slaq"))
+            except UnknownTicket:
+                continue  # deleted since it was listed
             except Exception:
                 if conn.closed or conn.broken or len(listed) == 1:
                     raise
@@ -49,8 +55,13 @@ async def resync(
             follow_up.append({"after": listed[-1]})
         if follow_up:
             jobs = [{"queue": QUEUE, "task": "sla-resync", "args": {"tenant": tenant, **args}} for args in follow_up]
-            await run_async(conn, _enqueue(jobs, schema))
+            await _in_transaction(conn, _enqueue(jobs, schema))
     return len(listed)
+
+
+async def _in_transaction(conn: AsyncConnection[Any], steps: Steps[T]) -> T:
+    async with conn.transaction():
+        return await run_async(conn, steps)
 
 
 def _listed(tenant: str, after: str, schema: str) -> Steps[list[str]]:

@@ -41,13 +41,18 @@ STALE = timedelta(seconds=20)
 RECOVERY = 5.0
 ATTEMPTS = 25
 GRACEFUL = 30.0
-LONGEST_RESTART = 15.0
+LONGEST_RESTART = 5.0
 
 
 async def run_worker(
     settings: Settings, conninfo: str, stop: asyncio.Event, on_threshold: OnThreshold = log_threshold
 ) -> None:
-    """Work until ``stop`` is set. Raises ``SchemaOutdated`` when the database lacks this release's tables."""
+    """Work until ``stop`` is set.
+
+    Raises ``SchemaOutdated`` when the database lacks this release's tables, ``ConfigurationError`` when a
+    setting is wrong or the login may not work here.
+    """
+    transport = transport_for(settings)
     if not await _may_begin(settings, conninfo, stop):
         return
     # enough for every job, every ticket of the timer's pass and the recovery at once
@@ -58,7 +63,7 @@ async def run_worker(
 
         async def work_queue() -> None:
             app = make_app(conninfo, settings.schema, settings.concurrency + 2)
-            add_tasks(app, settings, pool, verbs, timer, transport_for(settings), on_threshold)
+            add_tasks(app, settings, pool, verbs, timer, transport, on_threshold)
             await _run_queue(app, settings, stop)
 
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
@@ -157,7 +162,7 @@ async def _may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> 
     while not stop.is_set():
         try:
             async with await AsyncConnection.connect(conninfo, connect_timeout=CONNECTING) as conn:
-                fits, may_work = await run_async(conn, _check(settings.schema))
+                fits, may_work, login = await run_async(conn, _check(settings.schema))
         except psycopg.OperationalError as error:
             _log.warning("Postgres cannot be reached, waiting for it: %s", error)
             await _wait(2, stop)
@@ -165,16 +170,14 @@ async def _may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> 
         if not fits:
             raise SchemaOutdated(f"schema {settings.schema!r} of this database has no tables of slaq: run `slaq migrate`")
         if not may_work:
-            raise ConfigurationError(
-                f"the login {conn.info.user!r} has not the rights of a worker: run `slaq migrate --grant-worker-to {conn.info.user}`"
-            )
+            raise ConfigurationError(f"the login {login!r} may not work here: run `slaq migrate --grant-worker-to {login}`")
         return True
     return False
 
 
 def _check(schema: str) -> Steps[Row]:
-    """Whether the newest function that a worker calls is there, and whether this login may call it."""
-    rows = yield Statement(query("timer", "may_work", schema), {"newest": f"{schema}.next_wake(timestamptz)"})
+    """Whether the newest function that a worker calls is there, whether this login may call it, and its name."""
+    rows = yield Statement(query("timer", "may_work", schema), {"schema": schema})
     return rows[0]
 
 

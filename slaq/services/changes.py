@@ -6,8 +6,8 @@ what configuration and fields now ask for with what the clocks do, and note the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -18,6 +18,8 @@ from slaq.services.ticket import TOLERANCE, instant_of
 from slaq.store.tickets import Rules, TicketState, instant
 from slaq.timeline import Clocks, fold
 
+_TICK = timedelta(microseconds=1)
+_PROMISING = (FactKind.STARTED, FactKind.RETARGETED)
 _AUDIT_NAMES = {
     FactKind.STARTED: "sla_started",
     FactKind.PAUSED: "sla_paused",
@@ -83,11 +85,12 @@ class Change:
 
     def note(self, kind: FactKind, at: datetime, source: PauseSource | None = None) -> None:
         """Note a fact, unless the same kind, source and instant is known already."""
-        promise = self.rules.promise if kind in (FactKind.STARTED, FactKind.RETARGETED) else None
-        fact = Fact(kind, at, self.now, source, promise, self.state.version + 1)
-        known = ((f.kind, f.source, f.at) for f in (*self.state.facts, *self.facts))
-        if kind is FactKind.RETARGETED or (kind, source, at) not in known:
-            self.facts.append(fact)
+        if kind is FactKind.RETARGETED or not self._is_known(kind, at, source):
+            promise = self.rules.promise if kind in _PROMISING else None
+            self.facts.append(Fact(kind, at, self.now, source, promise, self.state.version + 1))
+
+    def _is_known(self, kind: FactKind, at: datetime, source: PauseSource | None) -> bool:
+        return any((f.kind, f.source, f.at) == (kind, source, at) for f in (*self.state.facts, *self.facts))
 
     def pause(self, source: PauseSource, at: datetime) -> None:
         self.note(FactKind.PAUSED, at, source)
@@ -96,7 +99,7 @@ class Change:
         """End a pause; up to a minute before its start counts as its start, more is refused."""
         clocks = self.folded()
         paused_at = clocks.holds.get(source) if clocks is not None else None
-        if paused_at is not None and at < paused_at:
+        if paused_at is not None and at < paused_at and not self._is_known(FactKind.RESUMED, at, source):
             if paused_at - at > TOLERANCE:
                 raise InvalidInstant(
                     f"ticket {self.state.ticket_id!r} cannot be resumed at {at.isoformat()}: "
@@ -108,29 +111,34 @@ class Change:
     def fact_documents(self) -> list[dict[str, Any]]:
         """The facts as they are stored."""
         return [
-            {
-                "kind": fact.kind,
-                "source": fact.source,
-                "at": fact.at,
-                "promise_id": None if fact.promise is None else self.rules.promise_id,
-                "actor": self.actor,
-            }
-            for fact in self.facts
+            {"kind": fact.kind, "source": fact.source, "at": fact.at, "actor": self.actor} for fact in self.facts
         ]
+
+    def promise_document(self) -> dict[str, Any] | None:
+        """The promise that a fact of this change begins, as it is stored."""
+        is_new = any(fact.promise is not None for fact in self.facts)
+        return {"content": self.rules.content, "body": self.rules.body} if is_new else None
 
     def audit(self, after: Clocks | None) -> list[dict[str, Any]]:
         """One entry for each fact that had an effect, and one for a verdict that it corrected."""
-        before = fold(self.state.facts)
-        if before == after:
-            return []
-        entries = [self._entry(fact, after) for fact in self.facts]
-        if before is not None and after is not None:
-            for old, new in zip(before.phases, after.phases, strict=True):
-                verdicts = old.met(self.now), new.met(self.now)
-                if verdicts[0] is False and verdicts[1] is not False:
-                    data = {"phase": new.phase, "from": verdicts[0], "to": verdicts[1], "finished_at": new.finished_at}
-                    entries.append({"event_type": "verdict_corrected", "event_data": data, "triggered_by": self.actor})
-        return entries
+        entries = []
+        first = before = fold(self.state.facts)
+        for count, fact in enumerate(self.facts, 1):
+            now = fold((*self.state.facts, *self.facts[:count]))
+            if now != before:
+                entries.append(self._entry(fact, after))
+            before = now
+        if first is None or after is None:
+            return entries
+        return [*entries, *self._corrections(first, after)]
+
+    def _corrections(self, before: Clocks, after: Clocks) -> Iterator[dict[str, Any]]:
+        """Verdicts that stood until now and are others; one that a reopening merely takes back is none."""
+        for old, new in zip(before.phases, after.phases, strict=True):
+            verdict, corrected = old.met(self.now - _TICK), new.met(self.now)
+            if (verdict is False and corrected is not False) or (verdict is True and corrected is False):
+                data = {"phase": new.phase, "from": verdict, "to": corrected, "finished_at": new.finished_at}
+                yield {"event_type": "verdict_corrected", "event_data": data, "triggered_by": self.actor}
 
     def _entry(self, fact: Fact, after: Clocks | None) -> dict[str, Any]:
         data: dict[str, Any] = {"at": fact.at}
@@ -145,7 +153,9 @@ class Change:
             data |= {"policy_id": fact.promise.policy_id, "priority_id": self.row.get("priority_id")}
             data |= {f"{name}_minutes": self.rules.body.get(f"{name}_minutes") for name in ("response", "resolution")}
         if fact.kind is FactKind.STARTED:
-            data["created_in_closed_status"] = any(f.kind is FactKind.RESOLVED for f in self.facts)
+            data["created_in_closed_status"] = any(f.kind is FactKind.RESOLVED and f.at <= fact.at for f in self.facts)
+        if fact.kind is FactKind.RETARGETED:
+            data |= {"old_policy_id": self._old_policy_id, "old_priority_id": (self.state.row or {}).get("priority_id")}
         name = self._retarget_name(fact) if fact.kind is FactKind.RETARGETED else _AUDIT_NAMES[fact.kind]
         return {"event_type": name, "event_data": data, "triggered_by": self.actor}
 
@@ -153,10 +163,17 @@ class Change:
         stored = self.state.row or {}
         if self.cause is not None:
             return self.cause
+        if stored.get("is_cancelled") and not self.row["is_cancelled"]:
+            return "sla_restarted"
         if stored.get("priority_id") != self.row.get("priority_id"):
             return "priority_changed"
-        is_same_policy = fact.promise is not None and stored.get("sla_policy_id") == fact.promise.policy_id
+        is_same_policy = fact.promise is not None and self._old_policy_id == fact.promise.policy_id
         return "sla_retargeted" if is_same_policy else "sla_policy_changed"
+
+    @property
+    def _old_policy_id(self) -> str | None:
+        """The policy of the promise so far, which may be deleted by now."""
+        return next((fact.promise.policy_id for fact in reversed(self.state.facts) if fact.promise is not None), None)
 
 
 def align(change: Change, moments: Moments, *, reopen: bool = False) -> None:
@@ -169,7 +186,7 @@ def align(change: Change, moments: Moments, *, reopen: bool = False) -> None:
     was_closed = bool((change.state.row or {}).get("is_closed"))
     change.fields["is_closed"] = is_closed
     change.fields["sla_promise_id"] = None
-    _align_promise(change, moments)
+    _align_promise(change, moments, is_closed=is_closed)
     if was_closed and not is_closed:
         change.note(FactKind.REOPENED, change.moment(moments.status, "status_changed_at"))
     if not is_closed or reopen:
@@ -178,18 +195,18 @@ def align(change: Change, moments: Moments, *, reopen: bool = False) -> None:
         change.note(FactKind.RESOLVED, _closed_at(change, moments))
 
 
-def _align_promise(change: Change, moments: Moments) -> None:
+def _align_promise(change: Change, moments: Moments, *, is_closed: bool) -> None:
     started = any(fact.kind is FactKind.STARTED for fact in change.state.facts)
     if not started:
-        if change.rules.promise.policy_id is None:
-            return
+        if change.rules.promise.policy_id is None or (is_closed and not change.is_new):
+            return  # what was closed without a promise is not judged by a later one
         entered = change.row["entered_at"]
         entered = entered if isinstance(entered, datetime) else instant(entered)
         change.note(FactKind.STARTED, entered if change.is_new else change.moment(moments.retargeted))
-    elif change.rules.promise_id != change.state.promise_id:
+    elif change.rules.content != change.state.content:
         latest = max(fact.at for fact in change.state.facts if fact.promise is not None)
         change.note(FactKind.RETARGETED, max(change.moment(moments.retargeted), latest))
-    change.fields["sla_promise_id"] = change.rules.promise_id
+    change.fields["sla_promise_id"] = change.rules.content
 
 
 def _align_pauses(change: Change, moments: Moments) -> None:

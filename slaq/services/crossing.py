@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from slaq.phase import PhaseClock
-from slaq.promise import Kind, Phase, Promise
+import attrs
+
+from slaq.phase import PhaseClock, Terms
+from slaq.promise import Kind, Promise
 from slaq.status import escalation_level
 from slaq.store.tickets import TicketState, encoded
 from slaq.timeline import Clocks, Record, Settlement
@@ -28,7 +30,7 @@ def settlement_document(
     *,
     fields: Mapping[str, Any] | None = None,
     facts: Sequence[Mapping[str, Any]] = (),
-    promises: Mapping[str, Any] | None = None,
+    promise: Mapping[str, Any] | None = None,
     audit: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """What ``slaq.settle_ticket`` writes for ``settlement``, with the change of the ticket that led to it."""
@@ -48,13 +50,21 @@ def settlement_document(
     if settlement.revived:
         document["revive"] = [record.row for record in settlement.revived]
     if facts:
-        document |= {"facts": facts, "promises": promises or {}}
+        document["facts"] = facts
+    if promise:
+        document["promise"] = promise
     if audit:
         document["audit"] = audit
     return json.dumps(document, default=encoded)
 
 
-_NEW_TICKET: Mapping[str, Any] = {"sla_total_pause_minutes": 0, "escalated": False, "is_closed": False}
+_NEW_TICKET: Mapping[str, Any] = {
+    "sla_total_pause_minutes": 0,
+    "escalated": False,
+    "is_closed": False,
+    "is_cancelled": False,
+    "is_policy_cleared": False,
+}
 
 
 def _columns(settlement: Settlement, now: datetime, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +115,9 @@ def _told(record: Record, clocks: Clocks | None, row: Mapping[str, Any]) -> dict
     }
     if record.is_silent or crossing.kind is Kind.BREACH or clocks is None:
         return told
-    clock = clocks.response if crossing.phase is Phase.RESPONSE else clocks.resolution
+    clock = clocks.of(crossing.phase)
+    if record.promise is not None:  # a retarget may have replaced it in the same change
+        clock = attrs.evolve(clock, terms=Terms.first(record.promise))
     is_breach, who = _audience(record, clock.terms.promise)
     escalated = f", escalated to level {crossing.level}" if crossing.level is not None else ""
     used = "SLA breached" if is_breach else f"SLA {crossing.percent} % used"

@@ -12,7 +12,7 @@ from slaq.backends.base import SlaBackend
 from slaq.backends.polling import PollingSlaBackend
 from slaq.clock import Clock, DatabaseClock
 from slaq.facts import FactKind, PauseSource
-from slaq.services.ticket import Ticket, checked_text
+from slaq.services.ticket import Ticket, checked_response_state, checked_text, checked_ticket
 from slaq.services.verbs import Verbs
 from slaq.status import SlaStatus
 from slaq.store.database import Steps, run, run_async
@@ -29,27 +29,22 @@ class _Calls:
         self._verbs = Verbs(backend or PollingSlaBackend(), clock or DatabaseClock(), schema)
 
     def _sync_tickets(self, tickets: Iterable[Ticket], actor: str | None) -> Steps[list[SlaStatus]]:
-        tenant = current_tenant()
-        given = list(tickets)
-        statuses: dict[str, SlaStatus] = {}
-        for ticket in sorted(given, key=lambda ticket: ticket.ticket_id):
-            statuses[ticket.ticket_id] = yield from self._verbs.sync_ticket(tenant, ticket, actor)
-        return [statuses[ticket.ticket_id] for ticket in given]
+        return self._verbs.sync_tickets(current_tenant(), [checked_ticket(ticket) for ticket in tickets], actor)
 
     def _policy(self, ticket_id: str, policy_id: str | None, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
         fields = {
             "pinned_policy_id": None if policy_id is None else checked_text(policy_id, "policy_id"),
-            "withheld": "policy_cleared" if policy_id is None else None,
+            "is_policy_cleared": policy_id is None,
         }
         cause = "sla_policy_cleared" if policy_id is None else "sla_policy_changed"
         return self._verbs.realign(current_tenant(), ticket_id, fields, at, actor, cause)
 
     def _release(self, ticket_id: str, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
-        fields = {"pinned_policy_id": None, "withheld": None}
+        fields = {"pinned_policy_id": None, "is_policy_cleared": False}
         return self._verbs.realign(current_tenant(), ticket_id, fields, at, actor, "sla_policy_released")
 
     def _cancel(self, ticket_id: str, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
-        fields = {"withheld": "cancelled"}
+        fields = {"is_cancelled": True}
         return self._verbs.realign(current_tenant(), ticket_id, fields, at, actor, "sla_cancelled")
 
     def _priority(self, ticket_id: str, priority_id: str, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
@@ -57,7 +52,8 @@ class _Calls:
         return self._verbs.realign(current_tenant(), ticket_id, fields, at, actor, "priority_changed")
 
     def _response_state(self, ticket_id: str, state: str | None, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
-        return self._verbs.realign(current_tenant(), ticket_id, {"response_state": state}, at, actor)
+        fields = {"response_state": checked_response_state(state, "response_state")}
+        return self._verbs.realign(current_tenant(), ticket_id, fields, at, actor)
 
     def _record(self, ticket_id: str, kind: FactKind, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
         return self._verbs.record(current_tenant(), ticket_id, kind, at, actor)

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from slaq.errors import InvalidInstant, InvalidTicket
+from slaq.facts import PauseSource
 
 TOLERANCE = timedelta(minutes=1)
 """How far ahead of the database's clock the instant of a fact may lie."""
@@ -19,7 +20,10 @@ def instant_of(value: datetime, name: str) -> datetime:
         raise InvalidInstant(f"{name} must be a datetime, not {value!r}")
     if value.utcoffset() is None:
         raise InvalidInstant(f"{name} has no time zone: {value!r}; give an aware datetime, e.g. datetime.now(UTC)")
-    return datetime.fromtimestamp(0, UTC) + (value - datetime.fromtimestamp(0, UTC))
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidInstant(f"{name} is out of range: {value!r}") from error
 
 
 def checked_text(value: object, name: str) -> str:
@@ -31,6 +35,24 @@ def checked_text(value: object, name: str) -> str:
     except UnicodeEncodeError as error:
         raise InvalidTicket(f"{name} is not valid Unicode: {value!r}") from error
     return value
+
+
+def checked_source(value: object) -> PauseSource:
+    """``value`` as a pause source; raises ``InvalidTicket`` when there is no such source."""
+    try:
+        return PauseSource(value)
+    except ValueError as error:
+        raise InvalidTicket(f"source must be one of {', '.join(PauseSource)}, not {value!r}") from error
+
+
+_STATES = ("awaiting_client", "awaiting_internal")
+
+
+def checked_response_state(value: object, name: str) -> str | None:
+    """``value`` if it says whose turn it is, or ``None``; raises ``InvalidTicket``."""
+    if value is not None and value not in _STATES:
+        raise InvalidTicket(f"{name} must be one of {', '.join(_STATES)} or None, not {value!r}")
+    return None if value is None else str(value)
 
 
 def _required_text(_: object, attribute: attrs.Attribute[str], value: object) -> None:
@@ -54,9 +76,6 @@ def _instant(**options: Any) -> Any:
     return attrs.field(converter=attrs.Converter(_optional_instant, takes_field=True), **options)
 
 
-_STATES = ("awaiting_client", "awaiting_internal")
-
-
 @attrs.frozen(kw_only=True)
 class Ticket:
     """A ticket as it is after a save. References are ids that the tenant's configuration has.
@@ -69,7 +88,7 @@ class Ticket:
     ticket_id: str = attrs.field(validator=_required_text)
     entered_at: datetime = _instant()
     ticket_number: str = attrs.field(validator=_required_text)
-    title: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    title: str = attrs.field(default="")
     url: str | None = _text()
     client_id: str | None = _text()
     board_id: str | None = _text()
@@ -92,13 +111,17 @@ class Ticket:
 
     @title.validator
     def _check_title(self, _: object, value: object) -> None:
-        if value != "":
+        if value != "":  # a ticket may have no title yet
             checked_text(value, "Ticket.title")
 
     @response_state.validator
     def _check_state(self, _: object, value: object) -> None:
-        if value is not None and value not in _STATES:
-            raise InvalidTicket(f"Ticket.response_state must be one of {', '.join(_STATES)} or None, not {value!r}")
+        checked_response_state(value, "Ticket.response_state")
+
+    def instants(self) -> dict[str, datetime]:
+        """The instants that it gives, by name."""
+        names = "entered_at", "closed_at", "status_changed_at", "response_state_changed_at"
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def fields(self) -> dict[str, Any]:
         """The columns that slaq stores of it."""
@@ -116,3 +139,10 @@ class Ticket:
             "entered_at": self.entered_at,
             "closed_at": self.closed_at,
         }
+
+
+def checked_ticket(value: object) -> Ticket:
+    """``value`` if it is a ``Ticket``; raises ``InvalidTicket``."""
+    if not isinstance(value, Ticket):
+        raise InvalidTicket(f"a slaq.Ticket is needed, not {value!r}")
+    return value

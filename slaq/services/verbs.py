@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -13,11 +13,11 @@ from slaq.facts import FactKind, PauseSource
 from slaq.promise import Phase
 from slaq.services.changes import Change, Moments, align, is_noop
 from slaq.services.crossing import settlement_document
-from slaq.services.ticket import Ticket, checked_text, instant_of
+from slaq.services.ticket import Ticket, checked_source, checked_text, checked_ticket, instant_of
 from slaq.status import SlaStatus, status_of
 from slaq.store.database import Statement, Steps
 from slaq.store.queries import query
-from slaq.store.tickets import open_ticket, read_ticket
+from slaq.store.tickets import lock_ticket, open_ticket, read_ticket
 from slaq.timeline import Settlement, fold, settle_change
 
 Decide: TypeAlias = Callable[[Change], None]
@@ -32,18 +32,26 @@ class Verbs:
         self._schema = schema
 
     def sync_ticket(self, tenant: str, ticket: Ticket, actor: str | None) -> Steps[SlaStatus]:
+        checked_ticket(ticket)
         moments = Moments(
             status=ticket.status_changed_at, response_state=ticket.response_state_changed_at, closed=ticket.closed_at
         )
 
         def decide(change: Change) -> None:
-            change.moment(ticket.entered_at, "entered_at")
+            _check_instants(change, ticket)
             align(change, moments)
 
         return self._change(tenant, ticket.ticket_id, ticket.fields(), decide, actor)
 
+    def sync_tickets(self, tenant: str, tickets: Sequence[Ticket], actor: str | None) -> Steps[list[SlaStatus]]:
+        """Several tickets, locked in the order of their ids."""
+        statuses: dict[str, SlaStatus] = {}
+        for ticket in sorted(tickets, key=lambda ticket: ticket.ticket_id):
+            statuses[ticket.ticket_id] = yield from self.sync_ticket(tenant, ticket, actor)
+        return [statuses[ticket.ticket_id] for ticket in tickets]
+
     def start(self, tenant: str, ticket: Ticket | str, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
-        fields: dict[str, Any] = {"withheld": None}
+        fields: dict[str, Any] = {"is_cancelled": False}
         moments = Moments(retargeted=at, status=at, response_state=at)
         if isinstance(ticket, Ticket):
             fields |= ticket.fields()
@@ -53,11 +61,13 @@ class Verbs:
         ticket_id = ticket.ticket_id if isinstance(ticket, Ticket) else ticket
 
         def decide(change: Change) -> None:
+            if isinstance(ticket, Ticket):
+                _check_instants(change, ticket)
             if change.is_new and at is not None:
                 change.fields["entered_at"] = change.moment(at)
             align(change, moments)
 
-        return self._change(tenant, ticket_id, fields, decide, actor)
+        return self._change(tenant, ticket_id, fields, decide, actor, at=at)
 
     def record(
         self, tenant: str, ticket_id: str, kind: FactKind, at: datetime | None, actor: str | None
@@ -69,17 +79,19 @@ class Verbs:
             if kind is FactKind.REOPENED:
                 align(change, Moments(status=at, response_state=at), reopen=True)
 
-        return self._change(tenant, ticket_id, {}, decide, actor)
+        return self._change(tenant, ticket_id, {}, decide, actor, at=at)
 
     def pause(
         self, tenant: str, ticket_id: str, source: PauseSource, at: datetime | None, actor: str | None
     ) -> Steps[SlaStatus]:
-        return self._change(tenant, ticket_id, {}, lambda change: change.pause(source, change.moment(at)), actor)
+        held = checked_source(source)
+        return self._change(tenant, ticket_id, {}, lambda change: change.pause(held, change.moment(at)), actor)
 
     def resume(
         self, tenant: str, ticket_id: str, source: PauseSource, at: datetime | None, actor: str | None
     ) -> Steps[SlaStatus]:
-        return self._change(tenant, ticket_id, {}, lambda change: change.resume(source, change.moment(at)), actor)
+        held = checked_source(source)
+        return self._change(tenant, ticket_id, {}, lambda change: change.resume(held, change.moment(at)), actor)
 
     def change_status(self, tenant: str, ticket_id: str, status_id: str, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
         fields = {"status_id": checked_text(status_id, "status_id")}
@@ -91,7 +103,7 @@ class Verbs:
                 change.fields["closed_at"] = None
             align(change, Moments(status=at, closed=at))
 
-        return self._change(tenant, ticket_id, fields, decide, actor)
+        return self._change(tenant, ticket_id, fields, decide, actor, at=at)
 
     def realign(
         self,
@@ -104,14 +116,15 @@ class Verbs:
     ) -> Steps[SlaStatus]:
         """Lay ``fields`` over the ticket and do what follows; with none, do what its configuration asks today."""
         moments = Moments(retargeted=at, response_state=at)
-        return self._change(tenant, ticket_id, fields, lambda change: align(change, moments), actor, cause)
+        return self._change(tenant, ticket_id, fields, lambda change: align(change, moments), actor, cause, at=at)
 
     def delete(self, tenant: str, ticket_id: str, actor: str | None) -> Steps[bool]:
         """Forget the ticket; its audit log stays. Whether there was one."""
-        yield self._statement("set_tenant", tenant=tenant)
-        rows = yield self._statement("lock_ticket", tenant=tenant, ticket=checked_text(ticket_id, "ticket_id"))
+        checked_text(ticket_id, "ticket_id")
+        _check_actor(actor)
+        _, database_now = yield from lock_ticket(tenant, ticket_id, {}, self._schema)
         yield from self._backend.cancel_sla(tenant, ticket_id)
-        now = self._clock.read(rows[0][1])
+        now = self._clock.read(database_now)
         rows = yield self._statement("forget_ticket", tenant=tenant, ticket=ticket_id, actor=actor, now=now)
         return bool(rows[0][0])
 
@@ -122,7 +135,8 @@ class Verbs:
             raise _unknown(tenant, ticket_id)
         moment = self._clock.read(database_now) if at is None else instant_of(at, "at")
         owner = yield from self._backend.get_sla_status(tenant, ticket_id)
-        return status_of(ticket_id, fold(state.facts, moment), state.records, moment, owner or state.backend)
+        crossed = tuple(record for record in state.records if record.crossing.crossed_at <= moment)
+        return status_of(ticket_id, fold(state.facts, moment), crossed, moment, owner or state.backend)
 
     def _change(
         self,
@@ -132,15 +146,17 @@ class Verbs:
         decide: Decide,
         actor: str | None,
         cause: str | None = None,
+        *,
+        at: datetime | None = None,
     ) -> Steps[SlaStatus]:
         """Lock, decide, settle, write, and tell the backend."""
         checked_text(ticket_id, "ticket_id")
-        if actor is not None:
-            checked_text(actor, "actor")
+        _check_actor(actor)
         state, rules, database_now = yield from open_ticket(tenant, ticket_id, fields, self._schema)
         if state.row is None and "ticket_number" not in fields:
             raise _unknown(tenant, ticket_id)
         change = Change(state, rules, self._clock.read(database_now), dict(fields), actor, cause)
+        change.moment(at)
         decide(change)
         settlement = settle_change(state.facts, change.facts, state.records, change.now)
         if not is_noop(change) or settlement.told or settlement.voided or settlement.revived:
@@ -156,7 +172,7 @@ class Verbs:
                     "application",
                     fields=change.fields,
                     facts=change.fact_documents(),
-                    promises={rules.promise_id: rules.body},
+                    promise=change.promise_document(),
                     audit=change.audit(settlement.clocks),
                 ),
             )
@@ -186,6 +202,16 @@ class Verbs:
 
     def _statement(self, name: str, **parameters: Any) -> Statement:
         return Statement(query("tickets", name, self._schema), parameters)
+
+
+def _check_instants(change: Change, ticket: Ticket) -> None:
+    for name, instant in ticket.instants().items():
+        change.moment(instant, name)
+
+
+def _check_actor(actor: object) -> None:
+    if actor is not None:
+        checked_text(actor, "actor")
 
 
 def _unknown(tenant: str, ticket_id: str) -> UnknownTicket:

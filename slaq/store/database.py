@@ -112,13 +112,16 @@ def _explain(error: BaseException) -> NoReturn:
             raise ConcurrentChange(f"another transaction changed the ticket; run this one again: {error}") from error
         case errors.UndefinedTable() | errors.UndefinedFunction() | errors.UndefinedColumn() | errors.InvalidSchemaName():
             raise SchemaOutdated(f"the database does not fit this release, run `slaq migrate`: {error}") from error
-        case errors.CheckViolation() | psycopg.DataError():
+        case errors.CheckViolation() | errors.ProgramLimitExceeded() | psycopg.DataError() | UnicodeEncodeError():
             raise InvalidTicket(f"the database refused a value: {error}") from error
         case _:
             raise error
 
 
-_RIGHTS: LiteralString = "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user"
+# nothing in it is looked up through the caller's search_path
+_RIGHTS: LiteralString = (
+    "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user"
+)
 
 
 def _is_new(conn: Connection[Any] | AsyncConnection[Any]) -> bool:

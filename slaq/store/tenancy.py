@@ -15,15 +15,19 @@ _tenant: ContextVar[str | None] = ContextVar("slaq_tenant", default=None)
 def run_with_tenant(tenant: str) -> Generator[None, None, None]:
     """Run the code inside for ``tenant``; it may be nested, and holds for tasks started inside.
 
-    Raises ``TenantRequired`` when ``tenant`` is empty.
+    Raises ``TenantRequired`` when ``tenant`` is empty or no text that Postgres can hold.
     """
-    if not isinstance(tenant, str) or not tenant:  # pyright: ignore[reportUnnecessaryIsInstance] - callers are untyped too
-        raise TenantRequired(f"a tenant is a non-empty string, not {tenant!r}")
+    if not _is_text(tenant):
+        raise TenantRequired(f"a tenant is a non-empty string without NUL characters, not {tenant!r}")
     token = _tenant.set(tenant)
     try:
         yield
     finally:
         _tenant.reset(token)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value and value == value.encode(errors="ignore").decode()
 
 
 def current_tenant() -> str:

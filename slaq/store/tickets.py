@@ -18,15 +18,18 @@ from slaq.timeline import Crossing, Record
 
 AROUND_THE_CLOCK = Schedule("UTC", (), is_24x7=True)
 _CACHED_PROMISES = 4096
+_CONTENT = 32
+"""A promise's id begins with this many characters of its content's hash; what follows tells copies apart."""
 
-_promises: dict[tuple[str, str], Promise] = {}
+_promises: list[dict[tuple[str, str], Promise]] = [{}, {}]
+"""Parsed promises by tenant and content: the newest, and those that go next."""
 
 
 @attrs.frozen
 class Rules:
     """What the tenant's configuration says today about a ticket with its fields."""
 
-    promise_id: str
+    content: str
     body: Mapping[str, Any]
     promise: Promise
     is_closed: bool | None
@@ -36,7 +39,10 @@ class Rules:
 
 @attrs.frozen
 class TicketState:
-    """A ticket as it is stored: its columns (``None`` when unknown), facts and recorded crossings."""
+    """A ticket as it is stored: its columns (``None`` when unknown), facts and recorded crossings.
+
+    ``content`` is the promise that it is under, ``None`` before its start.
+    """
 
     tenant: str
     ticket_id: str
@@ -44,14 +50,9 @@ class TicketState:
     backend: str
     row: Mapping[str, Any] | None
     facts: tuple[Fact, ...]
-    promise_ids: tuple[str, ...]
+    content: str | None
     records: tuple[Record, ...]
     due_at: datetime | None
-
-    @property
-    def promise_id(self) -> str | None:
-        """The promise that the ticket is under, or ``None`` before its start."""
-        return self.promise_ids[-1] if self.promise_ids else None
 
 
 def open_ticket(tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: str) -> Steps[tuple[TicketState, Rules, datetime]]:
@@ -59,25 +60,32 @@ def open_ticket(tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: 
 
     The third result is the database's time once the lock is held.
     """
+    document, now = yield from lock_ticket(tenant, ticket_id, fields, schema)
+    rules = document["rules"]
+    promise_of(tenant, rules["content"], rules["promise"])
+    yield from _fetch_promises(tenant, document, schema)
+    return (
+        state_of(tenant, ticket_id, document),
+        Rules(
+            content=rules["content"],
+            body=rules["promise"],
+            promise=promise_of(tenant, rules["content"], rules["promise"]),
+            is_closed=rules["is_closed"],
+            pauses=bool(rules["pauses"]),
+            pauses_awaiting_client=rules["pause_on_awaiting_client"],
+        ),
+        now,
+    )
+
+
+def lock_ticket(tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: str) -> Steps[tuple[Mapping[str, Any], datetime]]:
+    """Lock a ticket and get its raw document, with the database's time once the lock is held."""
     rows = yield Statement(
         query("tickets", "open_ticket", schema),
         {"tenant": tenant, "ticket": ticket_id, "fields": json.dumps(fields, default=encoded)},
     )
     document = json.loads(rows[0][0])
-    yield from _fetch_promises(tenant, document, schema)
-    rules = document["rules"]
-    return (
-        state_of(tenant, ticket_id, document),
-        Rules(
-            promise_id=rules["promise_id"],
-            body=rules["promise"],
-            promise=promise_of(tenant, rules["promise_id"], rules["promise"]),
-            is_closed=rules["is_closed"],
-            pauses=bool(rules["pauses"]),
-            pauses_awaiting_client=rules["pause_on_awaiting_client"],
-        ),
-        instant(document["now"]),
-    )
+    return document, instant(document["now"])
 
 
 def read_ticket(tenant: str, ticket_id: str, schema: str) -> Steps[tuple[TicketState, datetime]]:
@@ -98,15 +106,20 @@ def _fetch_promises(tenant: str, document: Mapping[str, Any], schema: str) -> St
 
 
 def make_room() -> None:
-    """Forget the parsed promises when there are too many; call it before a batch, never within one."""
-    if len(_promises) > _CACHED_PROMISES:
-        _promises.clear()
+    """Forget old promises when many are parsed; the newest stay, because others may be about to use them."""
+    if len(_promises[0]) >= _CACHED_PROMISES:
+        _promises[:] = {}, _promises[0]
+
+
+def _parsed(tenant: str, promise_id: str) -> Promise | None:
+    key = tenant, promise_id[:_CONTENT]
+    return next((promises[key] for promises in tuple(_promises) if key in promises), None)
 
 
 def missing_promises(tenant: str, document: Mapping[str, Any]) -> list[str]:
     """The promises that a document names and this process has not parsed yet."""
     named = {fact[4] for fact in document["facts"] if fact[4] is not None}
-    return [promise_id for promise_id in named if (tenant, promise_id) not in _promises]
+    return [promise_id for promise_id in named if _parsed(tenant, promise_id) is None]
 
 
 def state_of(tenant: str, ticket_id: str, document: Mapping[str, Any]) -> TicketState:
@@ -120,7 +133,7 @@ def state_of(tenant: str, ticket_id: str, document: Mapping[str, Any]) -> Ticket
         backend=document["backend"] or "polling",
         row=document["ticket"],
         facts=tuple(_fact(tenant, *fact) for fact in facts),
-        promise_ids=tuple(fact[4] for fact in facts if fact[4] is not None),
+        content=next((fact[4][:_CONTENT] for fact in reversed(facts) if fact[4] is not None), None),
         records=tuple(_record(*crossing) for crossing in document["crossings"]),
         due_at=None if due_at is None else instant(due_at),
     )
@@ -132,7 +145,7 @@ def _fact(tenant: str, kind: str, at: str, known_at: str, source: str | None, pr
         instant(at),
         instant(known_at),
         None if source is None else PauseSource(source),
-        None if promise_id is None else _promises[tenant, promise_id],
+        None if promise_id is None else _parsed(tenant, promise_id),
         change,
     )
 
@@ -146,10 +159,10 @@ def _record(
 
 def promise_of(tenant: str, promise_id: str, body: Mapping[str, Any]) -> Promise:
     """The promise that a stored body describes; parsed once in a process."""
-    key = tenant, promise_id
-    if key not in _promises:
-        _promises[key] = _parse_promise(body)
-    return _promises[key]
+    known = _parsed(tenant, promise_id)
+    if known is None:
+        known = _promises[0][tenant, promise_id[:_CONTENT]] = _parse_promise(body)
+    return known
 
 
 def _parse_promise(body: Mapping[str, Any]) -> Promise:

@@ -1,5 +1,11 @@
 -- Reading a ticket, and writing what follows from a change of it.
 
+-- Two things decided by hand: that nothing is promised, and that no policy applies. Each holds until it is taken back.
+ALTER TABLE slaq.tickets
+    DROP COLUMN withheld,
+    ADD COLUMN is_cancelled boolean NOT NULL DEFAULT false,
+    ADD COLUMN is_policy_cleared boolean NOT NULL DEFAULT false;
+
 -- Everything that the clocks of a ticket are computed from. Instants are written with their offset.
 CREATE FUNCTION slaq.ticket_document(p_tenant text, p_ticket text) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = slaq, pg_temp
@@ -36,13 +42,13 @@ DECLARE
     policy text;
     body jsonb;
 BEGIN
-    IF p_fields ->> 'withheld' IS NULL THEN
+    IF (p_fields -> 'is_cancelled' = 'true' OR p_fields -> 'is_policy_cleared' = 'true') IS NOT TRUE THEN
         policy := slaq.policy_of(p_tenant, p_fields ->> 'client_id', p_fields ->> 'board_id', p_fields ->> 'pinned_policy_id');
         body := slaq.promise_body(p_tenant, policy, p_fields ->> 'priority_id');
     END IF;
     body := coalesce(body, '{}');
     RETURN jsonb_build_object(
-        'promise_id', md5(body::text),
+        'content', md5(body::text),
         'promise', body,
         'is_closed', (
             SELECT s.is_closed FROM slaq.statuses s
@@ -68,17 +74,20 @@ DECLARE
     alarm slaq.sla_alarms;
 BEGIN
     LOOP
-        INSERT INTO slaq.sla_alarms (tenant, ticket_id) VALUES (p_tenant, p_ticket) ON CONFLICT DO NOTHING;
         SELECT * INTO alarm FROM slaq.sla_alarms a WHERE a.tenant = p_tenant AND a.ticket_id = p_ticket FOR UPDATE;
-        EXIT WHEN FOUND; -- else the ticket was deleted while we waited for its lock
+        EXIT WHEN FOUND; -- else it is new, or was deleted while we waited for its lock
+        INSERT INTO slaq.sla_alarms (tenant, ticket_id) VALUES (p_tenant, p_ticket) ON CONFLICT DO NOTHING;
     END LOOP;
     RETURN alarm;
 END
 $$;
 
+-- Plans are kept for a session. One that was made while a table was small would read all of it when it has grown, hence
+-- enable_seqscan = off on whatever is called once for a ticket.
+
 -- Lock a ticket, then read it: its document, the rules for it with p_fields laid over what is stored, and the instant.
 CREATE FUNCTION slaq.open_ticket(p_tenant text, p_ticket text, p_fields jsonb) RETURNS text
-LANGUAGE plpgsql VOLATILE SET search_path = slaq, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = slaq, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
     alarm slaq.sla_alarms;
@@ -99,7 +108,7 @@ $$;
 
 -- Read a ticket without a lock.
 CREATE FUNCTION slaq.read_ticket(p_tenant text, p_ticket text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = slaq, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = slaq, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
     PERFORM set_config('slaq.tenant', p_tenant, true);
@@ -203,12 +212,32 @@ BEGIN
 END
 $$;
 
+-- The row that keeps a promise, by its content. A transaction that finds none makes one of its own, so that tickets under
+-- the same new promise never wait for each other; the few copies that this leaves differ in the second half of their ids.
+CREATE FUNCTION slaq.keep_promise(p_tenant text, p_content text, p_body jsonb) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = slaq, pg_temp
+AS $$
+DECLARE
+    kept text;
+BEGIN
+    SELECT p.promise_id INTO kept FROM slaq.sla_promises p
+    WHERE p.tenant = p_tenant AND p.promise_id BETWEEN p_content || repeat('0', 16) AND p_content || repeat('f', 16)
+    LIMIT 1;
+    IF NOT FOUND THEN
+        INSERT INTO slaq.sla_promises (tenant, promise_id, body)
+        VALUES (p_tenant, p_content || lpad(to_hex(pg_current_xact_id()::text::bigint), 16, '0'), p_body)
+        RETURNING promise_id INTO kept;
+    END IF;
+    RETURN kept;
+END
+$$;
+
 -- Write one settling of a ticket: facts, crossings, columns, audit, jobs, alarm. The caller's transaction is the ticket's.
 -- p_expected: the version that was read; NULL when the caller already holds the lock. Returns what became of it:
 --   settled   written          locked   somebody holds the ticket          stale   it has changed: read again
--- p_change: {"now", "by", "facts", "promises", "ticket", "tell", "void", "revive", "audit", "due_at", "armed"}
+-- p_change: {"now", "by", "ticket", "tell", "due_at"} and, where there is any of it, {"facts", "promise", "audit", "void", "revive"}
 CREATE FUNCTION slaq.settle_ticket(p_tenant text, p_ticket text, p_expected bigint, p_change jsonb) RETURNS text
-LANGUAGE plpgsql VOLATILE SET search_path = slaq, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = slaq, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
     settled_at timestamptz := (p_change ->> 'now')::timestamptz;
@@ -216,6 +245,7 @@ DECLARE
     stored slaq.tickets;
     ticket slaq.tickets;
     crossing jsonb;
+    promise text;
     jobs jsonb := '[]';
 BEGIN
     PERFORM set_config('slaq.tenant', p_tenant, true);
@@ -232,6 +262,12 @@ BEGIN
 
     SELECT * INTO stored FROM slaq.tickets t WHERE t.tenant = p_tenant AND t.ticket_id = p_ticket;
     ticket := jsonb_populate_record(stored, p_change -> 'ticket');
+    IF ticket.sla_policy_id IS DISTINCT FROM stored.sla_policy_id THEN
+        ticket.sla_policy_id := ( -- NULL when it was deleted after it was promised
+            SELECT p.sla_policy_id FROM slaq.sla_policies p
+            WHERE p.tenant = p_tenant AND p.sla_policy_id = ticket.sla_policy_id FOR KEY SHARE
+        );
+    END IF;
     IF stored IS NULL THEN
         INSERT INTO slaq.tickets SELECT ticket.*;
     ELSIF ticket IS DISTINCT FROM stored THEN
@@ -240,7 +276,8 @@ BEGIN
             client_id = ticket.client_id, board_id = ticket.board_id, priority_id = ticket.priority_id,
             status_id = ticket.status_id, assigned_to = ticket.assigned_to, response_state = ticket.response_state,
             entered_at = ticket.entered_at, closed_at = ticket.closed_at, is_closed = ticket.is_closed,
-            pinned_policy_id = ticket.pinned_policy_id, withheld = ticket.withheld,
+            pinned_policy_id = ticket.pinned_policy_id,
+            is_cancelled = ticket.is_cancelled, is_policy_cleared = ticket.is_policy_cleared,
             sla_policy_id = ticket.sla_policy_id, sla_promise_id = ticket.sla_promise_id,
             sla_started_at = ticket.sla_started_at,
             sla_response_due_at = ticket.sla_response_due_at, sla_resolution_due_at = ticket.sla_resolution_due_at,
@@ -255,12 +292,12 @@ BEGIN
     END IF;
 
     IF p_change ? 'facts' THEN
-        INSERT INTO slaq.sla_promises (tenant, promise_id, body)
-        SELECT p_tenant, promise.key, promise.value FROM jsonb_each(p_change -> 'promises') promise
-        ON CONFLICT DO NOTHING;
+        IF p_change ? 'promise' THEN
+            promise := slaq.keep_promise(p_tenant, p_change #>> '{promise,content}', p_change #> '{promise,body}');
+        END IF;
         INSERT INTO slaq.sla_facts (tenant, ticket_id, kind, source, at, known_at, change, promise_id, actor)
         SELECT p_tenant, p_ticket, f ->> 'kind', f ->> 'source', (f ->> 'at')::timestamptz, settled_at, alarm.version + 1,
-               f ->> 'promise_id', f ->> 'actor'
+               CASE WHEN f ->> 'kind' IN ('started', 'retargeted') THEN promise END, f ->> 'actor'
         FROM jsonb_array_elements(p_change -> 'facts') WITH ORDINALITY AS listed (f, position)
         ORDER BY position;
     END IF;
@@ -300,7 +337,7 @@ $$;
 
 -- Forget a ticket; its audit log stays. Returns whether there was one.
 CREATE FUNCTION slaq.forget_ticket(p_tenant text, p_ticket text, p_actor text, p_now timestamptz) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SET search_path = slaq, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = slaq, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
     gone slaq.tickets;

@@ -41,12 +41,15 @@ END
 $$;
 
 -- The next instant after p_now at which an alarm may be due, and whether any is due already (and locked or leased away).
+-- Asked for in the order of the index (by EXISTS too it would not be): else a plan for any instant reads the whole table.
 CREATE FUNCTION slaq.next_wake(p_now timestamptz, OUT is_due boolean, OUT wake_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
     SELECT
-        EXISTS (SELECT FROM slaq.sla_alarms a WHERE a.wake_at <= p_now AND a.backend = 'polling'),
-        (SELECT min(a.wake_at) FROM slaq.sla_alarms a WHERE a.wake_at > p_now);
+        coalesce((
+            SELECT true FROM slaq.sla_alarms a WHERE a.wake_at <= p_now AND a.backend = 'polling' ORDER BY a.wake_at LIMIT 1
+        ), false),
+        (SELECT a.wake_at FROM slaq.sla_alarms a WHERE a.wake_at > p_now ORDER BY a.wake_at LIMIT 1);
 END;
 
 -- The bodies of promises of any tenant: p_wanted and the result are lists of [tenant, promise id(, body)].

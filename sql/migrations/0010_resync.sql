@@ -42,13 +42,13 @@ CREATE FUNCTION slaq.check_schedule_opens() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = slaq, pg_temp
 AS $$
 DECLARE
-    changed text := coalesce(NEW.schedule_id, OLD.schedule_id);
+    owner text := coalesce(NEW.tenant, OLD.tenant);
     closed text;
 BEGIN
-    PERFORM set_config('slaq.tenant', coalesce(NEW.tenant, OLD.tenant), true);
+    PERFORM set_config('slaq.tenant', owner, true); -- at the commit another tenant may be set
     SELECT s.schedule_name INTO closed
     FROM slaq.business_hours_schedules s
-    WHERE s.tenant = coalesce(NEW.tenant, OLD.tenant) AND (changed IS NULL OR s.schedule_id = changed) AND NOT s.is_24x7 AND (
+    WHERE s.tenant = owner AND NOT s.is_24x7 AND (
         NOT EXISTS (
             SELECT FROM slaq.business_hours_entries e
             WHERE e.tenant = s.tenant AND e.schedule_id = s.schedule_id AND e.is_enabled
@@ -72,12 +72,13 @@ CREATE CONSTRAINT TRIGGER schedule_opens AFTER INSERT OR UPDATE OR DELETE ON sla
 CREATE CONSTRAINT TRIGGER schedule_opens AFTER INSERT OR UPDATE ON slaq.holidays
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slaq.check_schedule_opens();
 
--- The next open tickets of a tenant after p_after, in the order in which they are locked.
+-- The next tickets of a tenant after p_after that its configuration still concerns: open ones.
 CREATE FUNCTION slaq.open_tickets_after(p_tenant text, p_after text, p_limit integer) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = slaq, pg_temp
 BEGIN ATOMIC
     SELECT t.ticket_id FROM slaq.tickets t
     WHERE t.tenant = p_tenant AND t.sla_resolution_at IS NULL AND t.ticket_id > p_after
+      AND (t.sla_started_at IS NOT NULL OR NOT t.is_closed)
     ORDER BY t.ticket_id
     LIMIT p_limit;
 END;

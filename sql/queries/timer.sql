@@ -20,5 +20,6 @@ SELECT armed, due, failing, oldest_due_at FROM slaq.timer_backlog(%(now)s)
 SELECT slaq.recover_stalled_jobs(%(now)s, %(stale)s, %(attempts)s::integer)
 
 -- name: may_work
-SELECT newest IS NOT NULL, coalesce(has_function_privilege(newest, 'EXECUTE'), false)
-FROM to_regprocedure(%(newest)s) AS newest
+SELECT count(*) > 0, coalesce(bool_or(has_function_privilege(p.oid, 'EXECUTE')), false), current_user::text
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = %(schema)s AND p.proname = 'next_wake'

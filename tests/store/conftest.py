@@ -1,0 +1,7 @@
+"""The desks of the services' tests."""
+
+from __future__ import annotations
+
+from services.fixtures import desk, lone_desk, other_desk, shared_dsn
+
+__all__ = ["desk", "lone_desk", "other_desk", "shared_dsn"]

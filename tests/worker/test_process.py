@@ -1,0 +1,415 @@
+"""``slaq worker`` as a process: what it does, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from psycopg import Connection
+from psycopg.conninfo import make_conninfo
+
+from slaq.commands.worker import worker as command
+from slaq.config import Settings
+from slaq.errors import ConfigurationError
+from slaq.jobs.engine import make_app
+from slaq.jobs.tasks import add_tasks
+from slaq.jobs.worker import run_worker
+from worker.desk import (
+    DESK,
+    POLICY,
+    QUICK,
+    alarm,
+    assert_as_expected,
+    busy,
+    configure,
+    crossings,
+    enter,
+    eventually,
+    rows,
+    worker,
+)
+
+MINUTE = timedelta(minutes=1)
+HANDLERS = '''
+import asyncio, json, os, time
+
+def note(word, event):
+    with open(os.environ["NOTES"], "a") as file:
+        file.write(json.dumps([word, event]) + "\\n")
+
+def sync(event):
+    note("sync", event)
+
+async def asynchronous(event):
+    note("async", event)
+
+class Callable:
+    async def __call__(self, event):
+        note("callable", event)
+
+instance = Callable()
+
+def fails_once(event):
+    note("tried", event)
+    if sum(1 for _ in open(os.environ["NOTES"])) == 1:
+        raise RuntimeError("not now")
+
+def slow(event):
+    note("begun", event)
+    time.sleep(float(os.environ["SECONDS"]))
+    note("done", event)
+
+def deadly(event):
+    note("died", event)
+    os.kill(os.getpid(), 9)
+
+not_a_function = 7
+'''
+
+
+@pytest.fixture
+def desk(app_conn: Connection[Any]) -> Connection[Any]:
+    configure(app_conn)
+    return app_conn
+
+
+@pytest.fixture
+def superuser(superuser_dsn: str) -> Iterator[Connection[Any]]:
+    with psycopg.connect(superuser_dsn, autocommit=True) as conn:
+        yield conn
+
+
+class Notes:
+    """What the handlers have written down."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "handlers.py").write_text(HANDLERS)
+        self.file = folder / "notes"
+        self.environment = {"PYTHONPATH": str(folder), "NOTES": str(self.file), "SLAQ_DIRECTORY": str(folder / "slaq")}
+
+    def read(self) -> list[tuple[str, dict[str, Any]]]:
+        return [tuple(json.loads(line)) for line in self.file.read_text().splitlines()] if self.file.exists() else []
+
+    def words(self) -> list[str]:
+        return [word for word, _ in self.read()]
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path)
+
+
+def test_the_periodic_timer_ticks_every_five_minutes(dsn: str) -> None:
+    app = make_app(dsn, "slaq", 1)
+    add_tasks(app, Settings(), None, None, None, None)
+    ticks = {task.task.name: task.cron for task in app.periodic_registry.periodic_tasks.values()}
+    assert ticks["sla-timer"] == "*/5 * * * *"
+    assert set(app.tasks) >= {"sla-timer", "sla-resync", "sla-send-email", "sla-threshold-reached", "sla-upkeep"}
+
+
+def test_without_the_loop_the_periodic_timer_settles(desk: Connection[Any], dsn: str, superuser: Connection[Any]) -> None:
+    ids = enter(desk, *[61 * MINUTE] * 3)
+    superuser.execute("DELETE FROM slaq.procrastinate_jobs")  # the resync that the configuration asked for settles as well
+    with worker(dsn, program=QUICK, SLAQ_LOOP_INTERVAL="0") as running:
+        running.hears("sla-timer settled 3 tickets")
+        assert_as_expected(desk, ids)
+        assert running.stop() == 0
+
+
+def test_the_loop_is_punctual_and_uses_the_ordinary_role(desk: Connection[Any], dsn: str, superuser: Connection[Any]) -> None:
+    with worker(dsn) as running:
+        logins = eventually(
+            lambda: superuser.execute(
+                "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'slaq worker%'"
+            ).fetchall()
+        )
+        assert logins == [("slaq_app",)]
+        (ticket_id,) = enter(desk, 30 * MINUTE - timedelta(seconds=1))
+        found = eventually(lambda: crossings(desk, ticket_id=ticket_id))
+        assert 0 <= (found[0]["noticed_at"] - found[0]["crossed_at"]).total_seconds() < 1.5
+        assert running.stop() == 0
+        assert not running.has_said("started again")
+
+
+def test_a_change_of_configuration_reaches_the_open_tickets(desk: Connection[Any], dsn: str) -> None:
+    (ticket_id,) = enter(desk, 10 * MINUTE)
+    before = alarm(desk, ticket_id)
+    targets = {"normal": {"response": "120m", "resolution": "10h", "is_24x7": True}}
+    with worker(dsn) as running:
+        configure(desk, dict(DESK) | {"policies": {"gold": dict(POLICY) | {"targets": targets}}})
+        eventually(lambda: alarm(desk, ticket_id)["version"] > before["version"])
+        stored = rows(desk, "SELECT sla_response_due_at - sla_started_at AS target FROM slaq.tickets")
+        assert stored == [{"target": 120 * MINUTE}]
+        assert running.stop() == 0
+
+
+@pytest.mark.parametrize(("handler", "word"), [("sync", "sync"), ("asynchronous", "async"), ("instance", "callable")])
+def test_the_application_hears_of_a_threshold(
+    handler: str, word: str, desk: Connection[Any], dsn: str, notes: Notes, superuser: Connection[Any]
+) -> None:
+    (ticket_id,) = enter(desk, 31 * MINUTE)
+    with worker(dsn, "--on-threshold", f"handlers:{handler}", program=QUICK, **notes.environment) as running:
+        eventually(notes.read)
+        eventually(lambda: not busy(superuser))
+        assert running.stop() == 0
+    ((said, event),) = notes.read()
+    crossing = rows(desk, "SELECT crossing_id::text AS id, crossed_at FROM slaq.sla_crossings")[0]
+    assert said == word
+    assert event["event_id"] == crossing["id"]
+    assert (event["tenant"], event["ticket_id"]) == ("acme", ticket_id)
+    assert (event["phase"], event["kind"], event["percent"]) == ("response", "threshold", 50)
+
+
+def test_an_event_that_the_application_refuses_comes_again(
+    desk: Connection[Any], dsn: str, notes: Notes, superuser: Connection[Any]
+) -> None:
+    enter(desk, 31 * MINUTE)
+    with worker(dsn, "--on-threshold", "handlers:fails_once", program=QUICK, **notes.environment):
+        eventually(lambda: notes.words() == ["tried", "tried"] and not busy(superuser))
+    first, second = (event for _, event in notes.read())
+    assert first == second
+
+
+def test_a_blocking_handler_holds_up_neither_timer_nor_heartbeat(
+    desk: Connection[Any], dsn: str, notes: Notes
+) -> None:
+    enter(desk, 31 * MINUTE)
+    with worker(dsn, "--on-threshold", "handlers:slow", program=QUICK, SECONDS="4", **notes.environment) as running:
+        eventually(lambda: notes.words() == ["begun"])
+        (late,) = enter(desk, 31 * MINUTE, first=2)
+        eventually(lambda: crossings(desk, ticket_id=late), seconds=2)
+        eventually(lambda: "done" in notes.words())
+        assert notes.words().count("begun") == len({event["event_id"] for _, event in notes.read()})  # none given back
+        assert not running.has_said("given back")
+
+
+def test_an_email_lands_as_a_file(dsn: str, app_conn: Connection[Any], notes: Notes, superuser: Connection[Any]) -> None:
+    thresholds = {50: {"channels": ["in_app", "email"]}}
+    configure(app_conn, dict(DESK) | {"policies": {"gold": dict(POLICY) | {"thresholds": thresholds}}})
+    enter(app_conn, 31 * MINUTE)
+    folder = Path(notes.environment["SLAQ_DIRECTORY"]) / "mail"
+    with worker(dsn, program=QUICK, **notes.environment):
+        (mail,) = eventually(lambda: list(folder.glob("*.eml")))
+        eventually(lambda: not busy(superuser))
+    assert "ada@acme.example" in mail.read_text()
+    delivery = rows(app_conn, "SELECT delivery_id::text AS id, status FROM slaq.sla_deliveries")[0]
+    assert (delivery["status"], delivery["id"]) == ("sent", mail.stem)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_finishes_what_runs(
+    how: int, desk: Connection[Any], dsn: str, notes: Notes, superuser: Connection[Any]
+) -> None:
+    enter(desk, 31 * MINUTE, 31 * MINUTE)
+    environment = notes.environment | {"SECONDS": "1.5", "SLAQ_CONCURRENCY": "1"}
+    with worker(dsn, "--on-threshold", "handlers:slow", program=QUICK, **environment) as running:
+        eventually(lambda: notes.words() == ["begun"])
+        assert running.stop(how) == 0
+        assert notes.words() == ["begun", "done"]
+        (left,) = busy(superuser)
+        assert (left["status"], left["attempts"]) == ("todo", 0)
+        assert superuser.execute("SELECT count(*) FROM slaq.procrastinate_workers").fetchone() == (0,)
+
+
+def test_a_job_that_outlasts_the_stop_goes_back_to_the_queue(
+    desk: Connection[Any], dsn: str, notes: Notes, superuser: Connection[Any]
+) -> None:
+    enter(desk, 31 * MINUTE)
+    environment = notes.environment | {"SECONDS": "3"}
+    with worker(dsn, "--on-threshold", "handlers:slow", program=f"{QUICK}\nw.GRACEFUL = 0.5", **environment) as running:
+        eventually(lambda: notes.words() == ["begun"])
+        assert running.stop() == 0
+    (left,) = busy(superuser)
+    assert (left["status"], left["worker_id"]) == ("todo", None)
+    with worker(dsn, "--on-threshold", "handlers:sync", program=QUICK, **environment):
+        eventually(lambda: notes.words()[-1] == "sync")
+
+
+def test_a_second_signal_ends_it_at_once(desk: Connection[Any], dsn: str, notes: Notes) -> None:
+    enter(desk, 31 * MINUTE)
+    environment = notes.environment | {"SECONDS": "30"}
+    with worker(dsn, "--on-threshold", "handlers:slow", program=QUICK, **environment) as running:
+        eventually(lambda: notes.words() == ["begun"])
+        running.process.send_signal(signal.SIGTERM)
+        running.hears("signal again")
+        assert running.stop(seconds=3) == -signal.SIGTERM
+
+
+def test_refuses_a_database_that_is_not_migrated(server: Any) -> None:
+    server.create_database("empty")
+    try:
+        with worker(server.conninfo("empty")) as running:
+            assert running.process.wait(20) == 1
+            running.hears("slaq migrate")
+            assert not running.has_said("Traceback")
+    finally:
+        server.drop_database("empty")
+
+
+def test_refuses_a_login_without_the_rights_of_a_worker(dsn: str, superuser: Connection[Any]) -> None:
+    superuser.execute("CREATE ROLE stranger LOGIN")
+    try:
+        with worker(make_conninfo(dsn, user="stranger")) as running:
+            assert running.process.wait(20) == 1
+            running.hears("--grant-worker-to stranger")
+    finally:
+        superuser.execute("DROP ROLE stranger")
+
+
+def test_warns_of_a_superuser(superuser_dsn: str) -> None:
+    with worker(superuser_dsn) as running:
+        running.hears("superuser")
+        assert running.stop() == 0
+
+
+@pytest.mark.parametrize("path", ["handlers:nothing", "nowhere:sync", "handlers", "handlers:not_a_function", ""])
+def test_refuses_a_handler_that_is_none(path: str, notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(notes.environment["PYTHONPATH"])
+    result = CliRunner().invoke(command, ["--on-threshold", path])
+    assert result.exit_code == 2
+    assert "--on-threshold" in result.output
+
+
+async def test_a_wrong_setting_ends_it(dsn: str) -> None:
+    import asyncio
+
+    with pytest.raises(ConfigurationError):
+        await asyncio.wait_for(run_worker(Settings(smtp_url="ftp://nowhere"), dsn, asyncio.Event()), 10)
+
+
+def test_waits_for_a_database_that_is_down(tmp_path: Path) -> None:
+    with worker(f"host={tmp_path} dbname=slaq user=slaq_app") as running:
+        running.hears("Postgres cannot be reached, waiting for it")
+        assert running.process.poll() is None
+        assert running.stop(seconds=5) == 0
+
+
+def test_a_database_that_swallows_everything_delays_no_stop() -> None:
+    """A connection attempt that is never answered."""
+    import socket
+
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(1)
+        port = deaf.getsockname()[1]
+        with worker(f"host=127.0.0.1 port={port} dbname=slaq user=slaq_app") as running:
+            connection, _ = deaf.accept()
+            with connection:
+                assert running.stop(seconds=8) == 0
+
+
+def test_a_job_that_fails_while_another_waits_under_its_lock_goes_back_too(
+    desk: Connection[Any], dsn: str, superuser: Connection[Any]
+) -> None:
+    """The trap of the engine: the first could not go back to the queue and stayed in work for ever."""
+    enter(desk, 10 * MINUTE)
+    program = f"""{QUICK}
+import asyncio, slaq.jobs.tasks as t
+resync, calls = t.resync, []
+async def failing(*arguments):
+    calls.append(1)
+    if len(calls) == 1:
+        print("begun", file=__import__("sys").stderr, flush=True)
+        await asyncio.sleep(1)
+        raise RuntimeError("not now")
+    return await resync(*arguments)
+t.resync = failing
+"""
+    superuser.execute("DELETE FROM slaq.procrastinate_jobs")
+    ask = "SELECT slaq.request_resync('acme')"
+    superuser.execute(ask)
+    with worker(dsn, program=program) as running:
+        running.hears("begun")
+        superuser.execute(ask)
+        eventually(lambda: not busy(superuser))
+        failed = superuser.execute("SELECT count(*) FROM slaq.procrastinate_jobs WHERE status = 'failed'").fetchone()
+        assert failed == (0,)
+        assert running.stop() == 0
+
+
+def test_a_task_that_only_a_newer_release_knows_is_put_off(dsn: str, superuser: Connection[Any]) -> None:
+    jobs = '[{"queue": "sla", "task": "sla-tomorrow", "args": {"tenant": "acme"}}]'
+    superuser.execute("SELECT slaq.enqueue(%s::jsonb)", [jobs])
+    with worker(dsn, program=QUICK) as running:
+        running.hears("sla-tomorrow is unknown here")
+        (job,) = eventually(lambda: [j for j in busy(superuser) if j["task_name"] == "sla-tomorrow" and j["attempts"] >= 2])
+        assert job["status"] in ("todo", "doing")
+        assert running.stop() == 0
+    superuser.execute("UPDATE slaq.procrastinate_jobs SET attempts = 24, scheduled_at = now()")
+    with worker(dsn, program=QUICK):
+        status = "SELECT status::text FROM slaq.procrastinate_jobs WHERE task_name = 'sla-tomorrow'"
+        eventually(lambda: superuser.execute(status).fetchone() == ("failed",))
+
+
+def test_the_job_of_a_killed_worker_is_done_by_another(
+    desk: Connection[Any], dsn: str, notes: Notes, superuser: Connection[Any]
+) -> None:
+    enter(desk, 31 * MINUTE)
+    with worker(dsn, "--on-threshold", "handlers:slow", program=QUICK, SECONDS="60", **notes.environment) as killed:
+        eventually(lambda: notes.words() == ["begun"])
+        killed.stop(signal.SIGKILL)
+    assert busy(superuser)[0]["status"] == "doing"
+    with worker(dsn, "--on-threshold", "handlers:sync", program=QUICK, **notes.environment) as other:
+        other.hears("given back to the queue")
+        eventually(lambda: notes.words() == ["begun", "sync"] and not busy(superuser))
+    first, second = (event for _, event in notes.read())
+    assert first == second
+
+
+def test_a_job_that_kills_its_worker_again_and_again_fails_at_last(
+    desk: Connection[Any], dsn: str, notes: Notes, superuser: Connection[Any]
+) -> None:
+    enter(desk, 31 * MINUTE)
+    program = f"{QUICK}\nw.ATTEMPTS = 3\nw.STALE = datetime.timedelta(seconds=1)"
+    for _ in range(3):
+        with worker(dsn, "--on-threshold", "handlers:deadly", program=program, **notes.environment) as doomed:
+            assert doomed.process.wait(20) == -signal.SIGKILL
+    with worker(dsn, "--on-threshold", "handlers:deadly", program=program, **notes.environment) as running:
+        running.hears("given back to the queue")
+        status = "SELECT status::text, attempts FROM slaq.procrastinate_jobs WHERE task_name = 'sla-threshold-reached'"
+        assert superuser.execute(status).fetchone() == ("failed", 3)
+        assert running.stop() == 0
+    assert notes.words() == ["died"] * 3
+
+
+def recover(superuser: Connection[Any], attempts: int = 25) -> list[int]:
+    statement = "SELECT slaq.recover_stalled_jobs(clock_timestamp(), interval '20 s', %s)"
+    return [job for (job,) in superuser.execute(statement, [attempts]).fetchall()]
+
+
+def job(superuser: Connection[Any], heartbeat: str | None, **columns: Any) -> int:
+    """A job that a worker with such a heartbeat has in work; without one the worker is gone."""
+    owner = None
+    if heartbeat is not None:
+        statement = "INSERT INTO slaq.procrastinate_workers (last_heartbeat) VALUES (now() - %s::interval) RETURNING id"
+        owner = superuser.execute(statement, [heartbeat]).fetchone()[0]
+    values = {"attempts": 0, "abort_requested": False, "queueing_lock": None} | columns
+    return superuser.execute(
+        """INSERT INTO slaq.procrastinate_jobs (queue_name, task_name, status, worker_id, attempts, abort_requested, queueing_lock)
+           VALUES ('sla', 'x', 'doing', %(owner)s, %(attempts)s, %(abort_requested)s, %(queueing_lock)s) RETURNING id""",
+        values | {"owner": owner},
+    ).fetchone()[0]
+
+
+def test_only_the_jobs_of_dead_workers_are_given_back(superuser: Connection[Any]) -> None:
+    alive, stale, gone = job(superuser, "5 s"), job(superuser, "21 s"), job(superuser, None)
+    tired, unwanted = job(superuser, None, attempts=24), job(superuser, None, abort_requested=True)
+    locked = job(superuser, None, queueing_lock="a")
+    superuser.execute(
+        "INSERT INTO slaq.procrastinate_jobs (queue_name, task_name, queueing_lock) VALUES ('sla', 'x', 'a')"
+    )
+    assert sorted(recover(superuser)) == [stale, gone, tired, unwanted, locked]
+    found = dict(superuser.execute("SELECT id, status::text FROM slaq.procrastinate_jobs").fetchall())
+    assert (found[alive], found[stale], found[gone], found[locked]) == ("doing", "todo", "todo", "todo")
+    assert (found[tired], found[unwanted]) == ("failed", "aborted")
+    assert recover(superuser) == []
+
+
