@@ -75,13 +75,13 @@ async def _handled(
             done.set()
 
     await _fill(queue, conn, name, count)
-    async with _working(queue, dsn, name):
+    async with Working(queue, dsn, name):
         since = time.perf_counter()
         await done.wait()
         return count / (time.perf_counter() - since)
 
 
-class _working:
+class Working:
     """A worker in this process while the code inside runs."""
 
     def __init__(self, queue: JobQueue, dsn: str, name: str) -> None:
@@ -105,7 +105,7 @@ async def _latency(queue: JobQueue, conn: AsyncConnection[Any], dsn: str) -> Res
         times.append((time.perf_counter() - job.data) * 1000)
         heard.set()
 
-    async with _working(queue, dsn, "latency"):
+    async with Working(queue, dsn, "latency"):
         await asyncio.sleep(1)
         for _ in range(SIZES["latency"]):
             await asyncio.sleep(0.02)
@@ -130,7 +130,7 @@ async def procrastinate(dsn: str) -> Results:
     heard, times = asyncio.Event(), []
 
     @app.task(name="noop", queue="noop")
-    async def noop(n: int) -> None:
+    async def noop(n: int) -> None:  # noqa: ARG001 - the task's argument
         nonlocal seen
         seen += 1
 
@@ -151,7 +151,7 @@ async def procrastinate(dsn: str) -> Results:
         found["bulk insert"] = SIZES["bulk"] / 4 / (time.perf_counter() - since)
         worker = asyncio.create_task(app.run_worker_async(concurrency=10, install_signal_handlers=False))
         since = time.perf_counter()
-        while seen < 2000:
+        while seen < 2000:  # noqa: ASYNC110 - counted by the task
             await asyncio.sleep(0.005)
         found["one by one, 10 at a time"] = seen / (time.perf_counter() - since)
         worker.cancel()
@@ -212,7 +212,7 @@ async def pgqueuer(dsn: str) -> Results:
         manager, seen = QueueManager(queries), 0
 
         @manager.entrypoint("noop", concurrency_limit=10)
-        async def noop(job: Any) -> None:
+        async def noop(job: Any) -> None:  # noqa: ARG001 - the entry point's argument
             nonlocal seen
             seen += 1
             if seen >= SIZES["single"]:
@@ -242,7 +242,7 @@ def pg_boss(modules: str) -> Callable[[str], Awaitable[Results]]:
             connection["port"] = int(where["port"])
         script = Path(__file__).with_name("jobs_pgboss.mjs")
         command = ["node", str(script), modules, json.dumps(connection), json.dumps(SIZES)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)  # noqa: ASYNC221 - it is alone
         return json.loads(done.stdout)
 
     return measure

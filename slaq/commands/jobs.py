@@ -13,7 +13,7 @@ from rich.table import Table
 
 from slaq.commands.connecting import connected
 from slaq.jobs import JobState, SyncJobQueue
-from slaq.jobs.model import CommandResult, JobInfo, SendOptions
+from slaq.jobs.model import CommandResult, FindFilter, JobInfo, RedriveFilter, SendOptions
 from slaq.jobs.schedule import preview_schedule
 from slaq.printing import console, echo_json, instant
 
@@ -55,10 +55,15 @@ def list_(
     queue: str | None, states: tuple[str, ...], key: str | None, after: int | None, limit: int, as_json: bool
 ) -> None:
     """List jobs of all queues, or of QUEUE, in order of id."""
+    wanted: FindFilter = {}
+    if states:
+        wanted["states"] = states
+    if key is not None:
+        wanted["key"] = key
+    if after is not None:
+        wanted["after"] = after
     with connected() as (conn, settings):
-        found = SyncJobQueue(settings.schema).find_jobs(
-            conn, queue, states=states or None, key=key, after=after, limit=limit
-        )
+        found = SyncJobQueue(settings.schema).find_jobs(conn, queue, limit, **wanted)
     if as_json:
         echo_json(found)
         return
@@ -142,16 +147,21 @@ def cancel(queue: str, ids: tuple[int, ...]) -> None:
 @_json_option
 def redrive(queue: str, source: str | None, destination: str | None, dry_run: bool, limit: int, as_json: bool) -> None:
     """Send the dead letters in QUEUE back to work."""
+    wanted: RedriveFilter = {}
+    if source is not None:
+        wanted["source"] = source
+    if destination is not None:
+        wanted["destination"] = destination
     with connected() as (conn, settings):
         face = SyncJobQueue(settings.schema)
         if dry_run:
-            found = face.preview_redrive(conn, queue, source=source, destination=destination, limit=limit)
+            found = face.preview_redrive(conn, queue, limit, **wanted)
             if as_json:
                 echo_json(found)
             else:
                 click.echo("\n".join(f"{one.id} to {one.destination}" for one in found) or "no dead letters")
             return
-        moved = face.redrive(conn, queue, source=source, destination=destination, limit=limit)
+        moved = face.redrive(conn, queue, limit, **wanted)
     if as_json:
         echo_json({"moved": moved})
     else:

@@ -107,3 +107,13 @@ def _unknown(error: psycopg.Error) -> str:
     return (
         f"{message}; there are {', '.join(map(repr, names[:10]))}" if names else f"{message}: no queue was created yet"
     )
+
+
+def scalar(rows: list[Row]) -> Any:
+    """The reader of an answer that is one value."""
+    return rows[0][0]
+
+
+def nothing(rows: list[Row]) -> None:  # noqa: ARG001 - a reader like the others
+    """The reader of an answer that says nothing."""
+    return

@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import attrs
@@ -73,8 +74,8 @@ async def perform(handler: Handler, claim: Claim, threads: Executor) -> None:
 async def _called(handler: Handler, given: Any, threads: Executor) -> Any:
     if handler.is_async:
         return await handler.function(given)
-    context = contextvars.copy_context()
-    result = await asyncio.get_running_loop().run_in_executor(threads, context.run, handler.function, given)
+    call = partial(contextvars.copy_context().run, handler.function, given)
+    result = await asyncio.get_running_loop().run_in_executor(threads, call)
     return await result if inspect.isawaitable(result) else result
 
 

@@ -19,7 +19,7 @@ from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from slaq.jobs import verbs
+from slaq.jobs import managing, verbs
 from slaq.jobs.calls import Call, run_call_async
 from slaq.jobs.execute import Claim, failure
 from slaq.jobs.handlers import Handler
@@ -73,7 +73,7 @@ class SlaqJobManager(JobManager):
 
     async def finish_job(self, job: EngineJob, status: Status, delete_job: bool) -> None:
         """Settle what ``job`` stands for by its handler's outcomes; without any it was interrupted."""
-        claim: Claim = job.task_kwargs["claim"]  # pyright: ignore[reportAssignmentType]
+        claim = _claim(job)
         self._running -= 1
         outcomes = claim.outcomes
         if outcomes is None:
@@ -83,7 +83,7 @@ class SlaqJobManager(JobManager):
     async def give_back(self, worker_id: int) -> None:
         """Fetch no more, and let others have what was fetched but not started."""
         self._is_stopping = True
-        ids = [job.id for engine_job in self._buffer for job in engine_job.task_kwargs["claim"].jobs]  # pyright: ignore[reportUnknownVariableType, reportAttributeAccessIssue]
+        ids = [job.id for engine_job in self._buffer for job in _claim(engine_job).jobs]
         self._buffer.clear()
         if ids:
             await self._run(verbs.unfetch(worker_id, ids))
@@ -143,7 +143,9 @@ class SlaqJobManager(JobManager):
         if handler.batch_size is not None:
             return handler.batch_size
         if handler.queue not in self._policies:
-            self._policies |= {queue.name: queue.policy for queue in await self._run(verbs.get_queues(handler.queue))}
+            self._policies |= {
+                queue.name: queue.policy for queue in await self._run(managing.get_queues(handler.queue))
+            }
         if handler.groups is not None or self._policies.get(handler.queue) not in _UNLOCKED:
             return 1
         return self._concurrency if self._seconds < _QUICK else max(self._concurrency - self._running, 1)
@@ -167,3 +169,8 @@ def _engine_job(jobs: list[Job], worker_id: int) -> EngineJob:
         attempts=first.attempt,
         worker_id=worker_id,
     )
+
+
+def _claim(job: EngineJob) -> Claim:
+    claim: Any = job.task_kwargs["claim"]
+    return claim

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from itertools import accumulate
 from typing import Any
@@ -14,7 +14,7 @@ import attrs
 import psycopg
 from psycopg import AsyncConnection
 
-from slaq.jobs import verbs
+from slaq.jobs import managing
 from slaq.jobs.calls import run_call_async
 from slaq.jobs.execute import Claim
 from slaq.jobs.model import QueueStats
@@ -48,8 +48,8 @@ class Metrics:
     async def text(self) -> str:
         """The whole page."""
         async with await AsyncConnection.connect(self.conninfo, autocommit=True) as conn:
-            stats = await run_call_async(conn, verbs.get_queue_stats(), self.schema)
-            now = await run_call_async(conn, verbs.now(), self.schema)
+            stats = await run_call_async(conn, managing.get_queue_stats(), self.schema)
+            now = await run_call_async(conn, managing.now(), self.schema)
         lines = [*_gauges(stats, now), *self._counters()]
         return "".join(f"{line}\n" for line in lines)
 
@@ -81,7 +81,7 @@ def _gauges(stats: list[QueueStats], now: Any) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def serving(metrics: Metrics, port: int, host: str = "0.0.0.0") -> AsyncIterator[int]:  # noqa: S104 - scraped from elsewhere
+async def serving(metrics: Metrics, port: int, host: str = "0.0.0.0") -> AsyncGenerator[int, None]:  # noqa: S104 - scraped from elsewhere
     """Answer every GET on ``port`` (0: any free one) with the metrics, while the code inside runs; yields the port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

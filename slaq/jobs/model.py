@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias, TypedDict
@@ -63,15 +63,11 @@ class Policy(StrEnum):
     """In order, one at a time; a failed job blocks its key until it is retried or deleted. Needs a key."""
 
 
-class SendOptions(TypedDict, total=False):
+class PlainOptions(TypedDict, total=False):
     """What one job may have of its own; what is left out is its queue's. Durations are timedeltas or seconds."""
 
     priority: int
     """Higher first; default 0."""
-    start_after: Duration | datetime
-    """Not before this instant (aware), or after this long."""
-    key: str
-    """What policies, throttling, updates and searches go by."""
     retry_limit: int
     """Runs after the first; default 2."""
     retry_delay: Duration
@@ -94,6 +90,45 @@ class SendOptions(TypedDict, total=False):
     """The group whose concurrency a worker may limit; a mapping has ``id`` and ``tier``."""
     trace: Mapping[str, str]
     """Trace context, handed to the handler."""
+
+
+class LaterOptions(PlainOptions, total=False):
+    """Options of a job whose start is given apart."""
+
+    key: str
+    """What policies, throttling, updates and searches go by."""
+
+
+class SendOptions(LaterOptions, total=False):
+    """All options of a job."""
+
+    start_after: Duration | datetime
+    """Not before this instant (aware), or after this long."""
+
+
+class RedriveFilter(TypedDict, total=False):
+    """Which dead letters are meant, and where they go."""
+
+    destination: str
+    """A queue to send them to, instead of where they came from."""
+    source: str
+    ids: Iterable[int]
+    data: Any
+    """Only letters whose data contains this."""
+    created_before: datetime
+    """Only older letters (aware)."""
+
+
+class FindFilter(TypedDict, total=False):
+    """Which jobs are looked for; all that is given must hold."""
+
+    ids: Iterable[int]
+    key: str
+    data: Any
+    """Contained in the job's data."""
+    states: Iterable[str]
+    after: int
+    """Only ids above this one."""
 
 
 class QueueOptions(TypedDict, total=False):

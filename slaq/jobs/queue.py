@@ -8,21 +8,25 @@ from typing import Any, TypeVar, Unpack
 
 from psycopg import AsyncConnection
 
-from slaq.jobs import verbs
+from slaq.jobs import managing, verbs
 from slaq.jobs.calls import Call, run_call_async
 from slaq.jobs.handlers import Handlers
 from slaq.jobs.model import (
     CommandResult,
     Duration,
+    FindFilter,
     Job,
     JobInfo,
     JobInsert,
+    LaterOptions,
     Match,
+    PlainOptions,
     Policy,
     QueueInfo,
     QueueOptions,
     QueueStats,
     Redrivable,
+    RedriveFilter,
     Schedule,
     SendOptions,
     Swept,
@@ -61,28 +65,28 @@ class JobQueue(Handlers):
         **options: Unpack[QueueOptions],
     ) -> bool:
         """Make a queue; one of that name stays as it is. Returns whether it is new."""
-        return await self._do(conn, verbs.create_queue(name, policy, options))
+        return await self._do(conn, managing.create_queue(name, policy, options))
 
     async def update_queue(self, conn: AsyncConnection[Any], name: str, **options: Unpack[QueueOptions]) -> None:
         """Change settings of a queue (not its policy); None puts one back to the default. Jobs that exist keep theirs."""
-        return await self._do(conn, verbs.update_queue(name, options))
+        return await self._do(conn, managing.update_queue(name, options))
 
     async def delete_queue(self, conn: AsyncConnection[Any], name: str) -> bool:
         """Delete a queue with its jobs, schedules and subscriptions; returns whether there was one."""
-        return await self._do(conn, verbs.delete_queue(name))
+        return await self._do(conn, managing.delete_queue(name))
 
     async def get_queues(self, conn: AsyncConnection[Any]) -> list[QueueInfo]:
         """All queues, by name."""
-        return await self._do(conn, verbs.get_queues())
+        return await self._do(conn, managing.get_queues())
 
     async def get_queue(self, conn: AsyncConnection[Any], name: str) -> QueueInfo | None:
         """The queue of that name."""
-        found = await self._do(conn, verbs.get_queues(name))
+        found = await self._do(conn, managing.get_queues(name))
         return found[0] if found else None
 
     async def get_queue_stats(self, conn: AsyncConnection[Any], name: str | None = None) -> list[QueueStats]:
         """How many jobs each queue has, or one."""
-        return await self._do(conn, verbs.get_queue_stats(name))
+        return await self._do(conn, managing.get_queue_stats(name))
 
     async def send(
         self, conn: AsyncConnection[Any], queue: str, data: Any = None, **options: Unpack[SendOptions]
@@ -96,7 +100,7 @@ class JobQueue(Handlers):
         queue: str,
         data: Any,
         start_after: Duration | datetime,
-        **options: Unpack[SendOptions],
+        **options: Unpack[LaterOptions],
     ) -> int | None:
         """Add a job that starts at an instant or after a while, at the earliest."""
         return await self._do(conn, verbs.send(queue, data, {**options, "start_after": start_after}))
@@ -108,7 +112,7 @@ class JobQueue(Handlers):
         data: Any = None,
         *,
         seconds: Duration,
-        **options: Unpack[SendOptions],
+        **options: Unpack[LaterOptions],
     ) -> int | None:
         """Add a job unless its key had one in this slot of ``seconds``, aligned to the epoch.
 
@@ -123,7 +127,7 @@ class JobQueue(Handlers):
         data: Any = None,
         *,
         seconds: Duration,
-        **options: Unpack[SendOptions],
+        **options: Unpack[LaterOptions],
     ) -> int | None:
         """Like ``send_throttled``; when this slot is taken, add one job that starts with the next."""
         return await self._do(conn, verbs.send(queue, data, options, (seconds, True)))
@@ -206,78 +210,41 @@ class JobQueue(Handlers):
 
     async def delete_job(self, conn: AsyncConnection[Any], queue: str, jobs: Ids) -> int:
         """Delete jobs in whatever state; how many there were."""
-        return await self._do(conn, verbs.delete(queue, jobs))
+        return await self._do(conn, managing.delete(queue, jobs))
 
     async def delete_jobs(self, conn: AsyncConnection[Any], queue: str, states: Iterable[str] | None = None) -> int:
         """Delete all jobs of a queue, or those in these states."""
-        return await self._do(conn, verbs.delete(queue, None, states))
+        return await self._do(conn, managing.delete(queue, None, states))
 
     async def get_job(self, conn: AsyncConnection[Any], queue: str, id: int) -> JobInfo | None:
         """All that is known of a job."""
-        found = await self._do(conn, verbs.find(queue, 1, ids=[id], key=None, data=None, states=None, after=None))
+        found = await self._do(conn, managing.find(queue, 1, {"ids": [id]}))
         return found[0] if found else None
 
     async def find_jobs(
-        self,
-        conn: AsyncConnection[Any],
-        queue: str | None = None,
-        *,
-        ids: Iterable[int] | None = None,
-        key: str | None = None,
-        data: Any = None,
-        states: Iterable[str] | None = None,
-        after: int | None = None,
-        limit: int = 1000,
+        self, conn: AsyncConnection[Any], queue: str | None = None, limit: int = 1000, **wanted: Unpack[FindFilter]
     ) -> list[JobInfo]:
         """Jobs in order of id, after an id: by ids, key, states, and data that contains ``data``."""
-        return await self._do(conn, verbs.find(queue, limit, ids=ids, key=key, data=data, states=states, after=after))
+        return await self._do(conn, managing.find(queue, limit, wanted))
 
     async def get_blocked_keys(self, conn: AsyncConnection[Any], queue: str) -> list[str]:
         """Keys of a ``key_strict_fifo`` queue that a failed job blocks."""
-        return await self._do(conn, verbs.blocked_keys(queue))
+        return await self._do(conn, managing.blocked_keys(queue))
 
     async def redrive(
-        self,
-        conn: AsyncConnection[Any],
-        queue: str,
-        *,
-        destination: str | None = None,
-        source: str | None = None,
-        ids: Iterable[int] | None = None,
-        data: Any = None,
-        created_before: datetime | None = None,
-        limit: int = 1000,
+        self, conn: AsyncConnection[Any], queue: str, limit: int = 1000, **wanted: Unpack[RedriveFilter]
     ) -> int:
         """Send dead letters back to where they came from, or to ``destination``; how many moved.
 
         One that the policy there refuses fails where it is, with the reason as its output.
         """
-        return await self._do(
-            conn,
-            verbs.redrive(
-                queue, limit, destination=destination, source=source, ids=ids, data=data, created_before=created_before
-            ),
-        )
+        return await self._do(conn, managing.redrive(queue, limit, wanted))
 
     async def preview_redrive(
-        self,
-        conn: AsyncConnection[Any],
-        queue: str,
-        *,
-        destination: str | None = None,
-        source: str | None = None,
-        ids: Iterable[int] | None = None,
-        data: Any = None,
-        created_before: datetime | None = None,
-        limit: int = 1000,
+        self, conn: AsyncConnection[Any], queue: str, limit: int = 1000, **wanted: Unpack[RedriveFilter]
     ) -> list[Redrivable]:
         """The dead letters that a redrive would move."""
-        return await self._do(
-            conn,
-            verbs.preview_redrive(
-                queue, limit, destination=destination, source=source, ids=ids, data=data, created_before=created_before
-            ),
-        )
+        return await self._do(conn, managing.preview_redrive(queue, limit, wanted))
 
     async def schedule(
         self,
@@ -289,22 +256,25 @@ class JobQueue(Handlers):
         tz: str = "UTC",
         key: str = "",
         missed: str = "skip",
-        **options: Unpack[SendOptions],
+        job_key: str | None = None,
+        **options: Unpack[PlainOptions],
     ) -> None:
         """Send a job at each tick of a cron line in a zone; ``key`` tells several of one queue apart.
 
         Where the options have no key of their own, the jobs have none. ``missed="once"`` makes up for ticks
         that no worker was there for, with one job for the newest.
         """
-        return await self._do(conn, verbs.schedule(queue, cron, data, tz=tz, key=key, missed=missed, options=options))
+        return await self._do(
+            conn, managing.schedule(queue, cron, data, tz=tz, key=key, missed=missed, job_key=job_key, options=options)
+        )
 
     async def unschedule(self, conn: AsyncConnection[Any], queue: str, key: str = "") -> bool:
         """Remove a schedule; returns whether there was one."""
-        return await self._do(conn, verbs.unschedule(queue, key))
+        return await self._do(conn, managing.unschedule(queue, key))
 
     async def get_schedules(self, conn: AsyncConnection[Any], queue: str | None = None) -> list[Schedule]:
         """All schedules, or a queue's."""
-        return await self._do(conn, verbs.get_schedules(queue))
+        return await self._do(conn, managing.get_schedules(queue))
 
     async def publish(
         self, conn: AsyncConnection[Any], event: str, data: Any = None, **options: Unpack[SendOptions]
@@ -314,16 +284,16 @@ class JobQueue(Handlers):
 
     async def subscribe(self, conn: AsyncConnection[Any], event: str, queue: str) -> None:
         """Let ``publish(event)`` send to a queue."""
-        return await self._do(conn, verbs.subscribe(event, queue))
+        return await self._do(conn, managing.subscribe(event, queue))
 
     async def unsubscribe(self, conn: AsyncConnection[Any], event: str, queue: str) -> bool:
         """End a subscription; returns whether there was one."""
-        return await self._do(conn, verbs.unsubscribe(event, queue))
+        return await self._do(conn, managing.unsubscribe(event, queue))
 
     async def supervise(self, conn: AsyncConnection[Any], stale: timedelta = STALE) -> Swept:
         """Settle what no worker will: stalled and expired jobs; delete what was kept long enough. Workers do so by themselves."""
-        swept = await self._do(conn, verbs.sweep(stale))
-        deleted = await self._do(conn, verbs.delete_old())
-        stats = await self._do(conn, verbs.get_queue_stats())
+        swept = await self._do(conn, managing.sweep(stale))
+        deleted = await self._do(conn, managing.delete_old())
+        stats = await self._do(conn, managing.get_queue_stats())
         long = tuple(each.name for each in stats if each.ready > each.warning_size)
         return Swept(swept["stalled"], swept["expired"], deleted["deleted"], deleted["retained"], long)

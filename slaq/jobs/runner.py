@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import monotonic
 from slaq.errors import ConfigurationError, SchemaOutdated
-from slaq.jobs import verbs
+from slaq.jobs import managing
 from slaq.jobs.calls import Call, run_call_async
 from slaq.jobs.execute import Claim, perform
 from slaq.jobs.handlers import Handler, Handlers
@@ -143,17 +143,17 @@ class QueueWorker:
         while not stop.is_set():
             async with pool.connection() as conn:
                 await tick(conn, self.schema)
-                swept = await run_call_async(conn, verbs.sweep(STALE), self.schema)
+                swept = await run_call_async(conn, managing.sweep(STALE), self.schema)
                 if any(swept.values()):
                     _log.warning("jobs that nobody settled: %(stalled)d stalled, %(expired)d expired", swept)
                 if monotonic() - deleted >= _DELETE_EVERY:
                     deleted = monotonic()
-                    await run_call_async(conn, verbs.delete_old(), self.schema)
+                    await run_call_async(conn, managing.delete_old(), self.schema)
                     await _warn_of_backlog(conn, self.schema)
             await _wait(self.upkeep_interval, stop)
 
     @asynccontextmanager
-    async def _pool(self) -> AsyncIterator[AsyncConnectionPool[AsyncConnection[Any]]]:
+    async def _pool(self) -> AsyncGenerator[AsyncConnectionPool[AsyncConnection[Any]], None]:
         """Autocommit connections that are not checked first: fetching and settling are one statement each."""
         pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
             self.conninfo, kwargs={"autocommit": True}, min_size=1, max_size=4, open=False, timeout=10
@@ -164,13 +164,13 @@ class QueueWorker:
 
 async def tick(conn: AsyncConnection[Any], schema: str) -> list[int]:
     """Send the jobs of all schedules that are due; ids of the jobs. Many may tick at once: each tick is sent once."""
-    schedules = await run_call_async(conn, verbs.get_schedules(), schema)
-    now = await run_call_async(conn, verbs.now(), schema) if schedules else None
+    schedules = await run_call_async(conn, managing.get_schedules(), schema)
+    now = await run_call_async(conn, managing.now(), schema) if schedules else None
     sent: list[int] = []
     for schedule in schedules:
         try:
             due = due_tick(schedule, now) if now is not None else None
-            job = await run_call_async(conn, verbs.fire(schedule, due), schema) if due is not None else None
+            job = await run_call_async(conn, managing.fire(schedule, due), schema) if due is not None else None
         except (KeyError, ValueError):
             _log.exception("schedule %r of queue %s cannot be evaluated and is left out", schedule.key, schedule.queue)
             continue
@@ -180,7 +180,7 @@ async def tick(conn: AsyncConnection[Any], schema: str) -> list[int]:
 
 
 async def _warn_of_backlog(conn: AsyncConnection[Any], schema: str) -> None:
-    call: Call[Any] = verbs.get_queue_stats()
+    call: Call[Any] = managing.get_queue_stats()
     for stats in await run_call_async(conn, call, schema):
         if stats.ready > stats.warning_size:
             _log.warning("queue %s has %d ready jobs, more than %d", stats.name, stats.ready, stats.warning_size)

@@ -8,21 +8,25 @@ from typing import Any, TypeVar, Unpack
 
 from psycopg import Connection
 
-from slaq.jobs import verbs
+from slaq.jobs import managing, verbs
 from slaq.jobs.calls import Call, run_call
 from slaq.jobs.handlers import Handlers
 from slaq.jobs.model import (
     CommandResult,
     Duration,
+    FindFilter,
     Job,
     JobInfo,
     JobInsert,
+    LaterOptions,
     Match,
+    PlainOptions,
     Policy,
     QueueInfo,
     QueueOptions,
     QueueStats,
     Redrivable,
+    RedriveFilter,
     Schedule,
     SendOptions,
     Swept,
@@ -61,28 +65,28 @@ class SyncJobQueue(Handlers):
         **options: Unpack[QueueOptions],
     ) -> bool:
         """Make a queue; one of that name stays as it is. Returns whether it is new."""
-        return self._do(conn, verbs.create_queue(name, policy, options))
+        return self._do(conn, managing.create_queue(name, policy, options))
 
     def update_queue(self, conn: Connection[Any], name: str, **options: Unpack[QueueOptions]) -> None:
         """Change settings of a queue (not its policy); None puts one back to the default. Jobs that exist keep theirs."""
-        return self._do(conn, verbs.update_queue(name, options))
+        return self._do(conn, managing.update_queue(name, options))
 
     def delete_queue(self, conn: Connection[Any], name: str) -> bool:
         """Delete a queue with its jobs, schedules and subscriptions; returns whether there was one."""
-        return self._do(conn, verbs.delete_queue(name))
+        return self._do(conn, managing.delete_queue(name))
 
     def get_queues(self, conn: Connection[Any]) -> list[QueueInfo]:
         """All queues, by name."""
-        return self._do(conn, verbs.get_queues())
+        return self._do(conn, managing.get_queues())
 
     def get_queue(self, conn: Connection[Any], name: str) -> QueueInfo | None:
         """The queue of that name."""
-        found = self._do(conn, verbs.get_queues(name))
+        found = self._do(conn, managing.get_queues(name))
         return found[0] if found else None
 
     def get_queue_stats(self, conn: Connection[Any], name: str | None = None) -> list[QueueStats]:
         """How many jobs each queue has, or one."""
-        return self._do(conn, verbs.get_queue_stats(name))
+        return self._do(conn, managing.get_queue_stats(name))
 
     def send(self, conn: Connection[Any], queue: str, data: Any = None, **options: Unpack[SendOptions]) -> int | None:
         """Add a job; its id, or None when the queue's policy refuses it."""
@@ -94,13 +98,13 @@ class SyncJobQueue(Handlers):
         queue: str,
         data: Any,
         start_after: Duration | datetime,
-        **options: Unpack[SendOptions],
+        **options: Unpack[LaterOptions],
     ) -> int | None:
         """Add a job that starts at an instant or after a while, at the earliest."""
         return self._do(conn, verbs.send(queue, data, {**options, "start_after": start_after}))
 
     def send_throttled(
-        self, conn: Connection[Any], queue: str, data: Any = None, *, seconds: Duration, **options: Unpack[SendOptions]
+        self, conn: Connection[Any], queue: str, data: Any = None, *, seconds: Duration, **options: Unpack[LaterOptions]
     ) -> int | None:
         """Add a job unless its key had one in this slot of ``seconds``, aligned to the epoch.
 
@@ -109,7 +113,7 @@ class SyncJobQueue(Handlers):
         return self._do(conn, verbs.send(queue, data, options, (seconds, False)))
 
     def send_debounced(
-        self, conn: Connection[Any], queue: str, data: Any = None, *, seconds: Duration, **options: Unpack[SendOptions]
+        self, conn: Connection[Any], queue: str, data: Any = None, *, seconds: Duration, **options: Unpack[LaterOptions]
     ) -> int | None:
         """Like ``send_throttled``; when this slot is taken, add one job that starts with the next."""
         return self._do(conn, verbs.send(queue, data, options, (seconds, True)))
@@ -190,78 +194,39 @@ class SyncJobQueue(Handlers):
 
     def delete_job(self, conn: Connection[Any], queue: str, jobs: Ids) -> int:
         """Delete jobs in whatever state; how many there were."""
-        return self._do(conn, verbs.delete(queue, jobs))
+        return self._do(conn, managing.delete(queue, jobs))
 
     def delete_jobs(self, conn: Connection[Any], queue: str, states: Iterable[str] | None = None) -> int:
         """Delete all jobs of a queue, or those in these states."""
-        return self._do(conn, verbs.delete(queue, None, states))
+        return self._do(conn, managing.delete(queue, None, states))
 
     def get_job(self, conn: Connection[Any], queue: str, id: int) -> JobInfo | None:
         """All that is known of a job."""
-        found = self._do(conn, verbs.find(queue, 1, ids=[id], key=None, data=None, states=None, after=None))
+        found = self._do(conn, managing.find(queue, 1, {"ids": [id]}))
         return found[0] if found else None
 
     def find_jobs(
-        self,
-        conn: Connection[Any],
-        queue: str | None = None,
-        *,
-        ids: Iterable[int] | None = None,
-        key: str | None = None,
-        data: Any = None,
-        states: Iterable[str] | None = None,
-        after: int | None = None,
-        limit: int = 1000,
+        self, conn: Connection[Any], queue: str | None = None, limit: int = 1000, **wanted: Unpack[FindFilter]
     ) -> list[JobInfo]:
         """Jobs in order of id, after an id: by ids, key, states, and data that contains ``data``."""
-        return self._do(conn, verbs.find(queue, limit, ids=ids, key=key, data=data, states=states, after=after))
+        return self._do(conn, managing.find(queue, limit, wanted))
 
     def get_blocked_keys(self, conn: Connection[Any], queue: str) -> list[str]:
         """Keys of a ``key_strict_fifo`` queue that a failed job blocks."""
-        return self._do(conn, verbs.blocked_keys(queue))
+        return self._do(conn, managing.blocked_keys(queue))
 
-    def redrive(
-        self,
-        conn: Connection[Any],
-        queue: str,
-        *,
-        destination: str | None = None,
-        source: str | None = None,
-        ids: Iterable[int] | None = None,
-        data: Any = None,
-        created_before: datetime | None = None,
-        limit: int = 1000,
-    ) -> int:
+    def redrive(self, conn: Connection[Any], queue: str, limit: int = 1000, **wanted: Unpack[RedriveFilter]) -> int:
         """Send dead letters back to where they came from, or to ``destination``; how many moved.
 
         One that the policy there refuses fails where it is, with the reason as its output.
         """
-        return self._do(
-            conn,
-            verbs.redrive(
-                queue, limit, destination=destination, source=source, ids=ids, data=data, created_before=created_before
-            ),
-        )
+        return self._do(conn, managing.redrive(queue, limit, wanted))
 
     def preview_redrive(
-        self,
-        conn: Connection[Any],
-        queue: str,
-        *,
-        destination: str | None = None,
-        source: str | None = None,
-        ids: Iterable[int] | None = None,
-        data: Any = None,
-        created_before: datetime | None = None,
-        limit: int = 1000,
+        self, conn: Connection[Any], queue: str, limit: int = 1000, **wanted: Unpack[RedriveFilter]
     ) -> list[Redrivable]:
         """The dead letters that a redrive would move."""
-        return self._do(
-            conn,
-            verbs.preview_redrive(
-                queue, limit, destination=destination, source=source, ids=ids, data=data, created_before=created_before
-            ),
-        )
+        return self._do(conn, managing.preview_redrive(queue, limit, wanted))
 
     def schedule(
         self,
@@ -273,22 +238,25 @@ class SyncJobQueue(Handlers):
         tz: str = "UTC",
         key: str = "",
         missed: str = "skip",
-        **options: Unpack[SendOptions],
+        job_key: str | None = None,
+        **options: Unpack[PlainOptions],
     ) -> None:
         """Send a job at each tick of a cron line in a zone; ``key`` tells several of one queue apart.
 
         Where the options have no key of their own, the jobs have none. ``missed="once"`` makes up for ticks
         that no worker was there for, with one job for the newest.
         """
-        return self._do(conn, verbs.schedule(queue, cron, data, tz=tz, key=key, missed=missed, options=options))
+        return self._do(
+            conn, managing.schedule(queue, cron, data, tz=tz, key=key, missed=missed, job_key=job_key, options=options)
+        )
 
     def unschedule(self, conn: Connection[Any], queue: str, key: str = "") -> bool:
         """Remove a schedule; returns whether there was one."""
-        return self._do(conn, verbs.unschedule(queue, key))
+        return self._do(conn, managing.unschedule(queue, key))
 
     def get_schedules(self, conn: Connection[Any], queue: str | None = None) -> list[Schedule]:
         """All schedules, or a queue's."""
-        return self._do(conn, verbs.get_schedules(queue))
+        return self._do(conn, managing.get_schedules(queue))
 
     def publish(self, conn: Connection[Any], event: str, data: Any = None, **options: Unpack[SendOptions]) -> list[int]:
         """Send a job to each queue subscribed to ``event``, all or none; those whose policy refuses are left out."""
@@ -296,16 +264,16 @@ class SyncJobQueue(Handlers):
 
     def subscribe(self, conn: Connection[Any], event: str, queue: str) -> None:
         """Let ``publish(event)`` send to a queue."""
-        return self._do(conn, verbs.subscribe(event, queue))
+        return self._do(conn, managing.subscribe(event, queue))
 
     def unsubscribe(self, conn: Connection[Any], event: str, queue: str) -> bool:
         """End a subscription; returns whether there was one."""
-        return self._do(conn, verbs.unsubscribe(event, queue))
+        return self._do(conn, managing.unsubscribe(event, queue))
 
     def supervise(self, conn: Connection[Any], stale: timedelta = STALE) -> Swept:
         """Settle what no worker will: stalled and expired jobs; delete what was kept long enough. Workers do so by themselves."""
-        swept = self._do(conn, verbs.sweep(stale))
-        deleted = self._do(conn, verbs.delete_old())
-        stats = self._do(conn, verbs.get_queue_stats())
+        swept = self._do(conn, managing.sweep(stale))
+        deleted = self._do(conn, managing.delete_old())
+        stats = self._do(conn, managing.get_queue_stats())
         long = tuple(each.name for each in stats if each.ready > each.warning_size)
         return Swept(swept["stalled"], swept["expired"], deleted["deleted"], deleted["retained"], long)

@@ -9,7 +9,7 @@ import attrs
 from psycopg import AsyncConnection
 
 from slaq.clock import monotonic
-from slaq.jobs import verbs
+from slaq.jobs import managing
 from slaq.jobs.calls import run_call_async
 from slaq.jobs.handlers import Handlers
 from slaq.jobs.model import JobInfo, JobState
@@ -46,7 +46,11 @@ class JobSpy:
     schema: str = DEFAULT_SCHEMA
 
     async def wait_for(
-        self, queue: str, job: int, state: JobState | str | None = None, timeout: float = 5.0  # noqa: ASYNC109 - it polls
+        self,
+        queue: str,
+        job: int,
+        state: JobState | str | None = None,
+        timeout: float = 5.0,  # noqa: ASYNC109 - it polls
     ) -> JobInfo:
         """The job once it is in ``state`` (default: any that is final), at once if it is already.
 
@@ -55,7 +59,7 @@ class JobSpy:
         wanted = FINAL if state is None else {JobState(state)}
         until = monotonic() + timeout
         while True:
-            call = verbs.find(queue, 1, ids=[job], key=None, data=None, states=None, after=None)
+            call = managing.find(queue, 1, {"ids": [job]})
             found = await run_call_async(self.conn, call, self.schema)
             if found and found[0].state in wanted:
                 return found[0]

@@ -38,6 +38,7 @@ for (const [title, steps] of Object.entries(input)) {
     debounce: async (q, s, o) => label(await boss.send(q, {}, { ...options(o), singletonSeconds: s, singletonNextSlot: true })),
     insert: async (q, jobs) => { await boss.insert(q, jobs.map(options)); return null },
     fetch: async (q, n, o) => (await boss.fetch(q, { batchSize: n, ...(o?.groups && { groupConcurrency: o.groups }) })).map(j => label(j.id)).sort(),
+    claim: async (q, n, o) => (await boss.fetch(q, { batchSize: n, groupConcurrency: o.groups })).length,
     hold: async (q, j) => { held[j] = (await find(q, j)).retryCount; return null },
     late: async (q, j) => (await boss.complete(q, { id: id(j), retryCount: held[j] })).affected,
     complete: async (q, j) => (await boss.complete(q, id(j))).affected,

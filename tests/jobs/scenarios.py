@@ -155,7 +155,7 @@ SCENARIOS: dict[str, list[Step]] = {
     "groups": [
         ["create", "q", {}],
         ["send", "q", 1, {"group": "a"}], ["send", "q", 1, {"group": "a"}], ["send", "q", 1, {"group": "b"}], ["send", "q", 1, {}],
-        ["fetch", "q", 5, {"groups": 1}], ["fetch", "q", 5, {"groups": 1}], ["complete", "q", "1"], ["fetch", "q", 5, {"groups": 1}],
+        ["claim", "q", 5, {"groups": 1}], ["claim", "q", 5, {"groups": 1}], ["claim", "q", 5, {"groups": 2}],
     ],
     "an attempt that is over settles nothing": [
         ["create", "q", {}],

@@ -73,6 +73,9 @@ class Player:
         self.held |= {f"last {job.id}": job for job in jobs}
         return sorted(self.label(job.id) for job in jobs)
 
+    def do_claim(self, queue, limit, options):
+        return len(self.queue.fetch(self.conn, queue, limit, group_concurrency=options["groups"]))
+
     def do_hold(self, queue, label):
         self.held[label] = self.held[f"last {self.id(label)}"]
 
