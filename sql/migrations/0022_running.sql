@@ -165,7 +165,7 @@ $$;
 
 -- Seconds until the retry after a run that was number n (from 0).
 CREATE FUNCTION slaq.retry_delay(p_meta jsonb, p_attempt integer) RETURNS double precision
-LANGUAGE sql VOLATILE
+LANGUAGE sql VOLATILE SET search_path = slaq, pg_temp
 RETURN CASE
     WHEN NOT coalesce((p_meta ->> 'retry_backoff')::boolean, false) THEN coalesce((p_meta ->> 'retry_delay')::double precision, 0)
     ELSE least(
