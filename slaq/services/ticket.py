@@ -10,6 +10,8 @@ import attrs
 from slaq.errors import InvalidInstant, InvalidTicket
 from slaq.facts import PauseSource
 
+_INSTANTS = ("entered_at", "closed_at", "status_changed_at", "response_state_changed_at")
+
 TOLERANCE = timedelta(minutes=1)
 """How far ahead of the database's clock the instant of a fact may lie."""
 
@@ -64,16 +66,13 @@ def _optional_text(_: object, attribute: attrs.Attribute[str | None], value: obj
         checked_text(value, f"Ticket.{attribute.name}")
 
 
-def _text() -> Any:
-    return attrs.field(default=None, validator=_optional_text)
+def _title(_: object, attribute: attrs.Attribute[str], value: object) -> None:
+    if value != "":  # a ticket may have no title yet
+        checked_text(value, f"Ticket.{attribute.name}")
 
 
-def _optional_instant(value: datetime | None, field: attrs.Attribute[Any]) -> datetime | None:
-    return None if value is None else instant_of(value, f"Ticket.{field.name}")
-
-
-def _instant(**options: Any) -> Any:
-    return attrs.field(converter=attrs.Converter(_optional_instant, takes_field=True), **options)
+def _response_state(_: object, attribute: attrs.Attribute[str | None], value: object) -> None:
+    checked_response_state(value, f"Ticket.{attribute.name}")
 
 
 @attrs.frozen(kw_only=True)
@@ -86,42 +85,31 @@ class Ticket:
     """
 
     ticket_id: str = attrs.field(validator=_required_text)
-    entered_at: datetime = _instant()
-    ticket_number: str = attrs.field(validator=_required_text)
-    title: str = attrs.field(default="")
-    url: str | None = _text()
-    client_id: str | None = _text()
-    board_id: str | None = _text()
-    priority_id: str | None = _text()
-    status_id: str | None = _text()
-    assigned_to: str | None = _text()
-    response_state: str | None = attrs.field(default=None)
-    closed_at: datetime | None = _instant(default=None)
-    status_changed_at: datetime | None = _instant(default=None)
-    response_state_changed_at: datetime | None = _instant(default=None)
+    entered_at: datetime
+    ticket_number: str = attrs.field(
+        default=attrs.Factory(lambda ticket: ticket.ticket_id, takes_self=True), validator=_required_text
+    )
+    title: str = attrs.field(default="", validator=_title)
+    url: str | None = attrs.field(default=None, validator=_optional_text)
+    client_id: str | None = attrs.field(default=None, validator=_optional_text)
+    board_id: str | None = attrs.field(default=None, validator=_optional_text)
+    priority_id: str | None = attrs.field(default=None, validator=_optional_text)
+    status_id: str | None = attrs.field(default=None, validator=_optional_text)
+    assigned_to: str | None = attrs.field(default=None, validator=_optional_text)
+    response_state: str | None = attrs.field(default=None, validator=_response_state)
+    closed_at: datetime | None = None
+    status_changed_at: datetime | None = None
+    response_state_changed_at: datetime | None = None
 
-    @ticket_number.default
-    def _number(self) -> str:
-        return self.ticket_id
-
-    @entered_at.validator
-    def _check_entered(self, _: object, value: datetime | None) -> None:
-        if value is None:
-            raise InvalidInstant("Ticket.entered_at is required: when the ticket was created")
-
-    @title.validator
-    def _check_title(self, _: object, value: object) -> None:
-        if value != "":  # a ticket may have no title yet
-            checked_text(value, "Ticket.title")
-
-    @response_state.validator
-    def _check_state(self, _: object, value: object) -> None:
-        checked_response_state(value, "Ticket.response_state")
+    def __attrs_post_init__(self) -> None:
+        """Bring every instant to UTC; only ``entered_at`` may not be missing."""
+        for name in _INSTANTS:
+            if name == "entered_at" or getattr(self, name) is not None:
+                object.__setattr__(self, name, instant_of(getattr(self, name), f"Ticket.{name}"))
 
     def instants(self) -> dict[str, datetime]:
         """The instants that it gives, by name."""
-        names = "entered_at", "closed_at", "status_changed_at", "response_state_changed_at"
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {name: value for name in _INSTANTS if (value := getattr(self, name)) is not None}
 
     def fields(self) -> dict[str, Any]:
         """The columns that slaq stores of it."""

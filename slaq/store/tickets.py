@@ -173,7 +173,7 @@ def _parse_promise(body: Mapping[str, Any]) -> Promise:
         response=_minutes(body["response_minutes"]),
         resolution=_minutes(body["resolution_minutes"]),
         thresholds=tuple(
-            Threshold(**{**threshold, "channels": tuple(Channel(c) for c in threshold["channels"])})
+            attrs.evolve(Threshold(**threshold), channels=tuple(Channel(c) for c in threshold["channels"]))
             for threshold in body["thresholds"]
         ),
         escalations=tuple(Escalation(level, percent) for level, percent in body["escalations"]),

@@ -3,7 +3,7 @@ CREATE TABLE slaq.business_hours_schedules (
     tenant text NOT NULL REFERENCES slaq.tenants,
     schedule_id text NOT NULL DEFAULT gen_random_uuid()::text,
     schedule_name text NOT NULL CHECK (schedule_name <> ''),
-    timezone text NOT NULL DEFAULT 'UTC' CHECK (timezone ~ '^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$'),
+    timezone text NOT NULL DEFAULT 'UTC' CHECK (pg_catalog.timezone(timezone, timestamptz 'epoch') IS NOT NULL),
     is_default boolean NOT NULL DEFAULT false,
     is_24x7 boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),

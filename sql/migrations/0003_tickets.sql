@@ -23,9 +23,10 @@ CREATE TABLE slaq.tickets (
     entered_at timestamptz NOT NULL,
     closed_at timestamptz,
     is_closed boolean NOT NULL DEFAULT false, -- what was last known, whatever says so: closed_at or the status
-    -- a policy set by hand, and why no promise holds although a policy applies
+    -- decided by hand: a policy, that none applies, that nothing is promised; each holds until it is taken back
     pinned_policy_id text,
-    withheld text CHECK (withheld IN ('cancelled', 'policy_cleared')),
+    is_policy_cleared boolean NOT NULL DEFAULT false,
+    is_cancelled boolean NOT NULL DEFAULT false,
     -- the result of the clocks, written down for people and SQL
     sla_policy_id text,
     sla_promise_id text,

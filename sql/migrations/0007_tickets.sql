@@ -1,11 +1,5 @@
 -- Reading a ticket, and writing what follows from a change of it.
 
--- Two things decided by hand: that nothing is promised, and that no policy applies. Each holds until it is taken back.
-ALTER TABLE slaq.tickets
-    DROP COLUMN withheld,
-    ADD COLUMN is_cancelled boolean NOT NULL DEFAULT false,
-    ADD COLUMN is_policy_cleared boolean NOT NULL DEFAULT false;
-
 -- Everything that the clocks of a ticket are computed from. Instants are written with their offset.
 CREATE FUNCTION slaq.ticket_document(p_tenant text, p_ticket text) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = slaq, pg_temp
@@ -315,6 +309,17 @@ BEGIN
     IF p_change ? 'revive' THEN
         UPDATE slaq.sla_crossings c SET voided_at = NULL
         WHERE c.tenant = p_tenant AND c.crossing_id IN (SELECT jsonb_array_elements_text(p_change -> 'revive')::uuid);
+        -- a mail that was dropped because its crossing was voided was never told
+        WITH again AS (
+            UPDATE slaq.sla_deliveries d SET status = 'pending', attempts = 0, last_error = NULL, settled_at = NULL
+            WHERE d.tenant = p_tenant AND d.status = 'dropped'
+              AND d.crossing_id IN (SELECT jsonb_array_elements_text(p_change -> 'revive')::uuid)
+            RETURNING d.delivery_id
+        )
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'queue', 'sla', 'task', 'sla-send-email', 'args', jsonb_build_object(
+                'tenant', p_tenant, 'ticket_id', p_ticket, 'delivery_id', again.delivery_id))), '[]')
+        INTO jobs FROM again;
     END IF;
     FOR crossing IN SELECT jsonb_array_elements(p_change -> 'tell') LOOP
         jobs := jobs || slaq.claim_crossing(

@@ -21,8 +21,8 @@ from psycopg_pool import AsyncConnectionPool
 from slaq import SlaService, SyncSlaService, Ticket, run_with_tenant
 from slaq.clock import FixedClock
 from slaq.jobs.timer import Pass, Timer
-from slaq.store.tickets import TicketState, read_ticket
 from slaq.store.database import run
+from slaq.store.tickets import TicketState, read_ticket
 from slaq.timeline import Record, expected
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
-from services.build import Desk, configure
 
+from services.build import Desk, configure
 from slaq.postgres import EmbeddedPostgres
 
 TEMPLATE = "template_slaq"

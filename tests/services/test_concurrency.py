@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import Connection
-from services.build import Desk, instant, sweep, ticket
 
+from services.build import Desk, instant, sweep, ticket
 from slaq import SyncSlaService, run_with_tenant
 from slaq.clock import FixedClock
 from slaq.errors import UnknownTicket
-from slaq.store.tickets import read_ticket
 from slaq.store.database import run
+from slaq.store.tickets import read_ticket
 
 
 class Host:

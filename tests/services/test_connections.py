@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -11,8 +10,8 @@ import pytest
 from psycopg import ClientCursor, Connection, IsolationLevel
 from psycopg.rows import dict_row, namedtuple_row
 from psycopg_pool import ConnectionPool
-from services.build import Desk, instant, ticket
 
+from services.build import Desk, instant, ticket
 from slaq import SyncSlaService, Ticket, run_with_tenant
 from slaq.errors import ConcurrentChange, UnknownTicket
 from slaq.store import database
@@ -63,10 +62,10 @@ def a_ticket_s_life(conn: Connection[Any], desk: Desk) -> None:
 
 
 @pytest.fixture
-def evil(lone_desk: Desk, superuser_dsn: str) -> Iterator[Desk]:
+def evil(lone_desk: Desk, superuser_dsn: str) -> Desk:
     with psycopg.connect(superuser_dsn, autocommit=True) as conn:
         conn.execute(DECOYS.encode())
-    yield lone_desk
+    return lone_desk
 
 
 @pytest.mark.parametrize("path", ["evil, pg_catalog", "evil, slaq, pg_catalog", "''", "evil"])

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from services.build import Desk, instant, sweep, ticket
+from slaq.services.crossing import settlement_document
+from slaq.timeline import settle
 
 
 def emails(desk: Desk) -> list[str]:
@@ -157,3 +160,36 @@ def test_the_timer_writes_the_same_rows_as_a_change(lone_desk: Desk, app_conn: A
     one, two = ({k: v for k, v in lone_desk.row(t).items() if k.startswith("sla_")} for t in ("t1", "t2"))
     assert one == two
     assert sweep(lone_desk.dsn).leased == 0
+
+
+def test_a_crossing_is_claimed_once_whoever_claims_it(lone_desk: Desk) -> None:
+    """Two timers that computed the same settling: the unique key decides, and the second one tells nobody."""
+    lone_desk.sync_ticket(ticket())
+    state = lone_desk.state()
+    settlement = settle(state.facts, state.records, instant("Mon 09:35"))
+    document = settlement_document(state, settlement, instant("Mon 09:35"), "polling")
+    lone_desk.forget_jobs()
+    for _ in range(2):
+        version = lone_desk.alarm()["version"]
+        rows = lone_desk.sql("SELECT slaq.settle_ticket(%s, 't1', %s, %s::jsonb) AS outcome", lone_desk.tenant, version, document)
+        assert rows == [{"outcome": "settled"}]
+    assert (lone_desk.crossings(), lone_desk.inbox(), len(lone_desk.jobs())) == (["response 50% Mon 09:30"], ["ann 50"], 1)
+    assert lone_desk.audit() == ["sla_started", "notification_sent"]
+
+
+def test_a_mail_that_was_dropped_with_its_crossing_goes_out_when_that_comes_back(desk: Desk) -> None:
+    desk.sync_ticket(ticket())
+    desk.at("Mon 09:56").sync_ticket(ticket())
+    assert "response 90% Mon 09:54" in desk.crossings()
+    desk.at("Mon 09:57").sync_ticket(ticket(priority_id="normal"))
+    assert "response 90% Mon 09:54 voided" in desk.crossings()
+    desk.sql("UPDATE slaq.sla_deliveries SET status = 'dropped', attempts = 1 WHERE user_id = 'ann'")
+    desk.sql("UPDATE slaq.sla_deliveries SET status = 'sent' WHERE user_id <> 'ann'")
+    desk.forget_jobs()
+    before = desk.inbox(), desk.mail()
+    desk.at("Mon 09:58").sync_ticket(ticket())
+    assert "response 90% Mon 09:54" in desk.crossings()
+    assert (desk.inbox(), desk.mail()) == before, "nothing is told anew"
+    waiting = desk.sql("SELECT delivery_id::text AS id FROM slaq.sla_deliveries WHERE status = 'pending'")
+    assert [row["id"] for row in waiting] == emails(desk)
+    assert len(waiting) == 1

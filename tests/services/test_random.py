@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import Connection
-from services.build import TENANT, Desk, configure, instant, ticket
 
+from services.build import TENANT, Desk, configure, instant, ticket
 from slaq import run_with_tenant
 from slaq.errors import InvalidInstant
 from slaq.services.crossing import settlement_document
-from slaq.store.tickets import read_ticket
 from slaq.store.database import run
+from slaq.store.tickets import read_ticket
 from slaq.timeline import settle
 
 # never none: what is told at an instant stays told, though a stop at that very instant would have prevented it

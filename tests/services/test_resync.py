@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
-from services.build import Desk, instant, name, sweep, ticket
 
 import slaq.jobs.resync as resync_module
+from services.build import Desk, instant, name, sweep, ticket
 from slaq.backends.polling import PollingSlaBackend
 from slaq.jobs.resync import resync
 from slaq.services.verbs import Verbs

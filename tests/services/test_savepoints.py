@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
+
 from services.build import Desk, instant, ticket
 from slaq import SlaService, SyncSlaService, Ticket, run_with_tenant
 from slaq.errors import (
@@ -52,7 +53,7 @@ class Unharmed:
         self.desk.conn.execute("INSERT INTO host VALUES ('kept')")
         self.before = self._seen()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         assert kind is not None and issubclass(kind, self.error), f"{kind}: {error}"
         assert self.desk.conn.info.transaction_status == TransactionStatus.INTRANS
         assert self._seen() == self.before
@@ -149,9 +150,9 @@ def test_ids_of_another_tenant_are_unknown(host: Desk, other_desk: Desk) -> None
     other_desk.sync_ticket(ticket("foreign"))
     with Unharmed(host, UnknownReference):
         call(host, "handle_policy_change", "t1", "theirs")
-    for verb in VERBS:
+    for verb, args in VERBS.items():
         with Unharmed(host, UnknownTicket):
-            call(host, verb, "foreign", *VERBS[verb])
+            call(host, verb, "foreign", *args)
     assert call(host, "delete_ticket", "foreign") is False
     assert other_desk.get_sla_status("foreign").status == "on_track"
 

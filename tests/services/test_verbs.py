@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from services.build import Call, Desk, instant, play_async, play_sync, row_of, ticket
 from slaq import PauseSource
 from slaq.status import SlaStatus
