@@ -212,7 +212,9 @@ def _rate(call: Callable[[], Any], seconds: float) -> float:
 def _fill(place: Place, conn: Connection[Any], open_tickets: int, due: int) -> None:
     """That many open tickets under one promise, ``due`` of them at half their response target, the rest far from it."""
     su = place.superuser
-    su.execute("TRUNCATE slaq.tickets, slaq.sla_facts, slaq.sla_alarms, slaq.sla_crossings, slaq.sla_notifications CASCADE")
+    su.execute(
+        "TRUNCATE slaq.tickets, slaq.sla_facts, slaq.sla_alarms, slaq.sla_crossings, slaq.sla_notifications CASCADE"
+    )
     su.execute("TRUNCATE slaq.procrastinate_jobs CASCADE")
     at = _now(conn)
     _copy(su, conn, "due", at - timedelta(minutes=31), 1, due)
@@ -247,7 +249,9 @@ def _ticket(ticket_id: str, entered: datetime) -> Ticket:
 
 
 def _fields(ticket: Ticket) -> dict[str, Any]:
-    return {name: getattr(ticket, name) for name in ("ticket_id", "entered_at", "priority_id", "assigned_to", "status_id")}
+    return {
+        name: getattr(ticket, name) for name in ("ticket_id", "entered_at", "priority_id", "assigned_to", "status_id")
+    }
 
 
 def _now(conn: Connection[Any]) -> datetime:

@@ -56,6 +56,10 @@ class LazyGroup(click.Group):
 
 TABLE = {
     "worker": Lazy("slaq.commands.worker:worker", "Watch the tickets, deliver messages, run the queues."),
+    "temporal-worker": Lazy(
+        "slaq.commands.temporal:temporal_worker", "Run the Enterprise timers: workflows and their outbox."
+    ),
+    "temporal": Lazy("slaq.commands.temporal:temporal", "Mend, replace or adopt workflows."),
     "migrate": Lazy("slaq.commands.migrate:migrate", "Bring the database's schema to this release."),
     "apply": Lazy("slaq.commands.apply:apply", "Apply schedules, policies and the rest from a TOML file."),
     "ticket": Lazy("slaq.commands.ticket:ticket", "Show a ticket, or list those that need attention."),

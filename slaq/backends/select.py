@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-
 from slaq.backends.base import SlaBackend
 from slaq.backends.polling import PollingSlaBackend
+from slaq.backends.temporal import TemporalSlaBackend
 from slaq.config import Settings
-
-_log = logging.getLogger("slaq")
 
 
 class SlaBackendFactory:
-    """Chooses the backend by edition; falling back is warned of once for each change of state, never cached."""
+    """Chooses the backend by edition.
+
+    Whether Temporal is there is asked anew for each ticket that starts, by the Enterprise backend in the
+    caller's own transaction, so nothing about it is cached and nobody waits for a dead server.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._has_fallen_back = False
+        self._backend: SlaBackend = (
+            TemporalSlaBackend(settings.schema) if settings.edition == "enterprise" else PollingSlaBackend()
+        )
 
     def get_backend(self) -> SlaBackend:
-        """The backend for the next call."""
-        if self._settings.edition == "enterprise" and not self._has_fallen_back:
-            self._has_fallen_back = True
-            _log.warning("edition is enterprise, but this release has no Temporal backend: tickets are polled")
-        return PollingSlaBackend()
+        """The backend of this process; one object, so that a change of state is warned of once."""
+        return self._backend

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import logging
 import os
-import signal
-import subprocess
-import sys
 import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import sleep
 from typing import Any
 
@@ -22,12 +19,16 @@ from psycopg import Connection
 from rich.console import Console
 from rich.live import Live
 
+from slaq.backends.select import SlaBackendFactory
 from slaq.clock import Reading, monotonic
 from slaq.config import Settings
 from slaq.configuration import Configuration
 from slaq.demo.board import Board
+from slaq.demo.processes import Outage, slaq_process
 from slaq.demo.summary import summarise
+from slaq.demo.temporal import TemporalServer
 from slaq.demo.tickets import BOARDS, Desk, Step, opening, steps
+from slaq.errors import SlaqError
 from slaq.hours import Entry, Holiday, Schedule
 from slaq.services.apply import apply
 from slaq.services.service import SyncSlaService
@@ -38,9 +39,7 @@ from slaq.store.tenancy import run_with_tenant
 
 TENANT = "demo"
 SETTLING = timedelta(seconds=3)
-_PR_SET_PDEATHSIG = 1
-
-_log = logging.getLogger("slaq.demo")
+CONNECTING = 30.0
 
 
 @attrs.frozen(kw_only=True)
@@ -66,23 +65,25 @@ def run_demo(course: Course) -> dict[str, Any]:
     with psycopg.connect(course.app_conninfo) as conn, run_with_tenant(TENANT):
         with conn.transaction():
             apply(conn, Configuration.parse(_desk()), schema=schema)
-        service = SyncSlaService(schema=schema)
-        with _worker(course):
+        service = SyncSlaService(SlaBackendFactory(course.settings).get_backend(), schema=schema)
+        with _timers(course, conn) as outage:
             desk = _open_desk(course, service, conn)
-            _live(course, service, conn, desk)
+            _live(course, service, conn, desk, outage)
             until = _now(conn, schema)
             sleep(SETTLING.total_seconds())
         with conn.transaction():
-            return summarise(conn, schema, TENANT, sorted(desk.tickets), until)
+            summary = summarise(conn, schema, TENANT, sorted(desk.tickets), until)
+            return {**summary, "told_by": run(conn, _told_by(schema))}
 
 
 def _open_desk(course: Course, service: SyncSlaService, conn: Connection[Any]) -> Desk:
     """Put the tickets in, each in a transaction of the host application."""
     tickets = opening(_now(conn, course.settings.schema), demo_schedules(), course.seconds or 60)
     desk = Desk({ticket.ticket_id: ticket for ticket in tickets})
-    for ticket in tickets:
+    poller = SyncSlaService(schema=course.settings.schema)
+    for number, ticket in enumerate(tickets, start=1):
         with conn.transaction():
-            service.sync_ticket(conn, ticket, actor="demo")
+            (poller if number // 4 % 2 else service).sync_ticket(conn, ticket, actor="demo")  # half of each kind
     return desk
 
 
@@ -104,7 +105,7 @@ def _schedule(table: dict[str, Any], shared: list[str]) -> Schedule:
     return Schedule(table["timezone"], entries, tuple(Holiday(f"2024-{day}", True, name) for day, name in yearly))
 
 
-def _live(course: Course, service: SyncSlaService, conn: Connection[Any], desk: Desk) -> None:
+def _live(course: Course, service: SyncSlaService, conn: Connection[Any], desk: Desk, outage: Outage | None) -> None:
     """Let the script happen, and show the board meanwhile."""
     board = Board(service, course.settings.schema, TENANT, {t.ticket_id: t.title for t in desk.tickets.values()})
     started, length = monotonic(), course.seconds or 60
@@ -114,14 +115,16 @@ def _live(course: Course, service: SyncSlaService, conn: Connection[Any], desk: 
             elapsed = monotonic() - started
             while script and script[0].share * length <= elapsed:
                 _happen(course, script.pop(0), service, conn, desk, board)
+            if outage is not None and (news := outage.take_place(elapsed, length)):
+                _show(course, board, news)
             for message in board.refresh(conn):
                 if live is None:
                     course.console.print(f"{message.at:%H:%M:%S}  {message.text}", markup=False)
             if live is not None:
                 left = "" if course.seconds is None else f", {max(length - elapsed, 0):.0f} s left"
-                live.update(
-                    board.render(f"slaq demo: {len(desk.tickets)} tickets{left}; Ctrl-C stops it"), refresh=True
-                )
+                told = _told_words(conn, course.settings.schema)
+                note = f"slaq demo: {len(desk.tickets)} tickets{left}; {told}; Ctrl-C stops it"
+                live.update(board.render(note), refresh=True)
             sleep(0.5)
 
 
@@ -130,7 +133,11 @@ def _happen(
 ) -> None:
     with conn.transaction():
         step.act(service, conn, desk)
-    board.events.append(f"* {step.ticket_id} {step.what}")
+    _show(course, board, f"* {step.ticket_id} {step.what}")
+
+
+def _show(course: Course, board: Board, event: str) -> None:
+    board.events.append(event)
     if not course.is_live:
         course.console.print(board.events[-1], markup=False)
 
@@ -150,27 +157,63 @@ def _database_time(schema: str) -> Steps[Reading]:
     return Reading(rows[0][0])
 
 
+def _told_words(conn: Connection[Any], schema: str) -> str:
+    with conn.transaction():
+        told = run(conn, _told_by(schema))
+    return "told by " + ", ".join(f"{by} {count}" for by, count in told.items()) if told else "nothing told yet"
+
+
+def _told_by(schema: str) -> Steps[dict[str, int]]:
+    """How many crossings each timer has claimed, and the application's own calls."""
+    yield Statement(query("tickets", "set_tenant", schema), {"tenant": TENANT})
+    rows = yield Statement(query("temporal", "told_by", schema), {"tenant": TENANT})
+    return {row[0]: row[1] for row in rows}
+
+
 @contextmanager
-def _worker(course: Course) -> Generator[None, None, None]:
-    """A real ``slaq worker`` beside the demo; it ends with it, even when the demo is killed."""
-    environment = {
-        **os.environ,
+def _timers(course: Course, conn: Connection[Any]) -> Generator[Outage | None, None, None]:
+    """The workers of the edition, and for Enterprise a Temporal server whose outage is yet to come."""
+    if course.settings.edition == "community":
+        with slaq_process("worker", environment(course)):
+            yield None
+        return
+    with (
+        TemporaryDirectory(prefix="slaq-temporal-") as directory,
+        TemporalServer(Path(directory) / "temporal.db", with_ui=True) as server,
+    ):
+        course.console.print(
+            f"Temporal on {server.address}, its web UI on http://127.0.0.1:{server.ui_port}", markup=False
+        )
+        surroundings = {**environment(course), "TEMPORAL_ADDRESS": server.address, "SLAQ_GRACE": "2"}
+        with slaq_process("worker", surroundings), slaq_process("temporal-worker", surroundings):
+            _wait_for_temporal(conn, course.settings.schema)
+            yield Outage(server)
+
+
+def _wait_for_temporal(conn: Connection[Any], schema: str) -> None:
+    """Until a worker vouches for it: tickets that start sooner belong to the poller."""
+    started = monotonic()
+    while monotonic() - started < CONNECTING:
+        with conn.transaction():
+            if run(conn, _is_temporal_up(schema)):
+                return
+        sleep(0.2)
+    raise SlaqError("no worker reached the demo's Temporal server in time")
+
+
+def _is_temporal_up(schema: str) -> Steps[bool]:
+    rows = yield Statement(query("temporal", "is_temporal_up", schema), {})
+    return bool(rows[0][0])
+
+
+def environment(course: Course) -> dict[str, str]:
+    """What the demo's workers are told."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+    return {
+        **inherited,
         "SLAQ_DATABASE_URL": course.app_conninfo,
         "SLAQ_SCHEMA": course.settings.schema,
+        "SLAQ_EDITION": course.settings.edition,
         "SLAQ_DIRECTORY": str(course.settings.directory),
         "SLAQ_LOG_LEVEL": "ERROR",
     }
-    process = subprocess.Popen([sys.executable, "-m", "slaq", "worker"], env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -14,6 +14,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.retry import BaseRetryStrategy
 from psycopg import AsyncConnection, errors, sql
+from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import monotonic
 
@@ -28,6 +29,13 @@ _INSISTENCE = 10.0
 """Seconds; when no heartbeat got through either, the engine ends and its jobs are given back to the queue."""
 
 
+class _Pool(AsyncConnectionPool[AsyncConnection[Any]]):
+    """Gives up opening as soon as it gives up anything else; the engine leaves it half a minute."""
+
+    async def open(self, wait: bool = False, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109 - the pool's signature
+        await super().open(wait, timeout)
+
+
 def make_app(conninfo: str, schema: str, connections: int) -> App:
     """An unopened Procrastinate app over ``conninfo``; its tables are found in ``schema``."""
 
@@ -37,6 +45,7 @@ def make_app(conninfo: str, schema: str, connections: int) -> App:
         await conn.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
 
     connector = PsycopgConnector(
+        pool_factory=_Pool,
         conninfo=conninfo,
         kwargs={"application_name": "slaq worker: queue"},
         min_size=1,
@@ -63,7 +72,9 @@ class Settling(JobManager):
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
         if status is Status.FAILED and job.task_name not in self._known and job.attempts + 1 < UNKNOWN_ATTEMPTS:
-            _log.warning("task %s is unknown here, job %s is put off: is this worker older than its jobs?", job.task_name, job.id)
+            _log.warning(
+                "task %s is unknown here, job %s is put off: is this worker older than its jobs?", job.task_name, job.id
+            )
             retry_at = RetryDecision(retry_in=_in(backoff(job.attempts))).retry_at
             await self.retry_job(job, retry_at=retry_at)
         else:
@@ -74,8 +85,8 @@ class Settling(JobManager):
 
 
 async def _insist(job: Job, settle: Callable[[], Awaitable[None]]) -> None:
-    until = monotonic() + _INSISTENCE
-    for attempt in range(1000):
+    until, wait = monotonic() + _INSISTENCE, 0.1
+    while True:
         try:
             return await settle()
         except ConnectorException as error:
@@ -85,7 +96,8 @@ async def _insist(job: Job, settle: Callable[[], Awaitable[None]]) -> None:
             if monotonic() > until:
                 raise
             _log.warning("how job %s ended could not be noted, trying again: %s", job.id, error.__cause__ or error)
-        await asyncio.sleep(min(0.1 * 2**attempt, 2.0))
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, 2.0)
 
 
 def backoff(attempt: int, *, first: float = 2.0, most: float = 600.0) -> timedelta:

@@ -32,7 +32,12 @@ _KEPT = timedelta(days=30)
 def log_threshold(event: Mapping[str, Any]) -> None:
     """What is done with an event when no application handles it."""
     _log.info(
-        "ticket %s: %s %s %s %% at %s", event["ticket_id"], event["phase"], event["kind"], event["percent"], event["crossed_at"]
+        "ticket %s: %s %s %s %% at %s",
+        event["ticket_id"],
+        event["phase"],
+        event["kind"],
+        event["percent"],
+        event["crossed_at"],
     )
 
 
@@ -52,23 +57,36 @@ def add_tasks(
     async def sla_timer(timestamp: int) -> None:  # noqa: ARG001 - the engine passes the tick; all that is due is taken
         done = await timer.sweep()
         if done.leased:
-            _log.info("sla-timer settled %d tickets, told %d crossings, failed %d", done.settled, done.told, done.failed)
+            _log.info(
+                "sla-timer settled %d tickets, told %d crossings, failed %d", done.settled, done.told, done.failed
+            )
 
     @app.periodic(cron="17 3 * * *")
     @app.task(name="sla-upkeep", queue=QUEUE, queueing_lock="sla-upkeep", retry=KeepTrying(attempts=1))
     async def sla_upkeep(timestamp: int) -> None:  # noqa: ARG001
         await app.job_manager.delete_old_jobs(
-            nb_hours=int(_KEPT.total_seconds() // 3600), include_failed=True, include_cancelled=True, include_aborted=True
+            nb_hours=int(_KEPT.total_seconds() // 3600),
+            include_failed=True,
+            include_cancelled=True,
+            include_aborted=True,
         )
 
     @app.task(name="sla-resync", queue=QUEUE, retry=KeepTrying(attempts=20))
     async def sla_resync(tenant: str, after: str = "", tickets: list[str] | None = None) -> None:
         await resync(pool, verbs, settings.schema, tenant, after, tickets)
 
-    @app.task(name="sla-send-email", queue=QUEUE, pass_context=True, retry=KeepTrying(settings.mail_attempts + 1, retry_in))
+    @app.task(
+        name="sla-send-email", queue=QUEUE, pass_context=True, retry=KeepTrying(settings.mail_attempts + 1, retry_in)
+    )
     async def sla_send_email(context: JobContext, tenant: str, ticket_id: str, delivery_id: str) -> None:
         await deliver(
-            pool, transport, settings, tenant=tenant, ticket_id=ticket_id, delivery_id=delivery_id, attempt=context.job.attempts
+            pool,
+            transport,
+            settings,
+            tenant=tenant,
+            ticket_id=ticket_id,
+            delivery_id=delivery_id,
+            attempt=context.job.attempts,
         )
 
     @app.task(name="sla-threshold-reached", queue=EVENTS_QUEUE, retry=KeepTrying(attempts=20))

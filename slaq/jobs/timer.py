@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -45,6 +46,8 @@ class Pass:
     locked: int = 0
     stale: int = 0
     failed: int = 0
+    rescued: int = 0
+    """Tickets of Temporal's that were overdue and told by the poller."""
 
 
 @attrs.define
@@ -94,7 +97,7 @@ class Timer:
             wait, is_blocked = await self._until_next(clock)
             blocked = blocked + 1 if is_blocked else 0
             longest = self.interval * 2 ** min(blocked - 1, 10) if blocked else self.interval
-            await _sleep(min(wait, longest, LONGEST_WAIT), stop)
+            await sleep(min(wait, longest, LONGEST_WAIT), stop)
 
     async def _until_next(self, clock: Reading) -> tuple[float, bool]:
         """Seconds until the next alarm, and whether one was due at the last look although that found none.
@@ -132,6 +135,11 @@ class Timer:
         setattr(done, outcome, getattr(done, outcome) + 1)
         if outcome == "settled":
             done.told += told
+            if told and document["backend"] == "temporal":
+                done.rescued += 1
+                _log.warning(
+                    "ticket %s of tenant %s is Temporal's, but was overdue: told by the poller", ticket_id, tenant
+                )
 
     def _change(self, document: Mapping[str, Any], bodies: Mapping[_Key, Any], now: datetime) -> tuple[str, int]:
         tenant, ticket_id = document["tenant"], document["ticket_id"]
@@ -176,8 +184,7 @@ class _Work:
     done: Pass
 
 
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    try:
+async def sleep(seconds: float, stop: asyncio.Event) -> None:
+    """Wait so many seconds, or until ``stop`` is set."""
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass

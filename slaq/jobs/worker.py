@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,8 @@ from slaq.delivery.transport import transport_for
 from slaq.errors import ConfigurationError, SchemaOutdated
 from slaq.jobs.engine import EVENTS_QUEUE, PATIENCE, QUEUE, make_app
 from slaq.jobs.tasks import OnThreshold, add_tasks, log_threshold
-from slaq.jobs.timer import Timer
+from slaq.jobs.timer import Timer, sleep
+from slaq.jobs.watch import watch_temporal
 from slaq.services.verbs import Verbs
 from slaq.store.database import Row, Statement, Steps, run_async
 from slaq.store.queries import query
@@ -42,6 +43,7 @@ RECOVERY = 5.0
 ATTEMPTS = 25
 GRACEFUL = 30.0
 LONGEST_RESTART = 5.0
+LOCK_TIMEOUT = "5s"
 
 
 async def run_worker(
@@ -56,7 +58,7 @@ async def run_worker(
     if not await _may_begin(settings, conninfo, stop):
         return
     # enough for every job, every ticket of the timer's pass and the recovery at once
-    async with _pool(conninfo, 2 * settings.concurrency + 1) as pool:
+    async with _pool(conninfo, 2 * settings.concurrency + 2) as pool:
         grace = timedelta(seconds=settings.grace)
         timer = Timer(pool, settings.schema, settings.concurrency, settings.loop_interval, grace)
         verbs = Verbs(SlaBackendFactory(settings).get_backend(), DatabaseClock(), settings.schema)
@@ -69,6 +71,7 @@ async def run_worker(
         loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("queue", work_queue),
             ("recovery", lambda: _recover(pool, settings, stop)),
+            ("watch", lambda: watch_temporal(pool, settings, timer, stop)),
         ]
         if settings.loop_interval:
             loops.append(("timer", lambda: timer.run(stop)))
@@ -108,7 +111,7 @@ async def _keep_running(name: str, loop: Callable[[], Awaitable[None]], stop: as
             _log.warning("the %s loop failed and is started again: %s", name, reason)
             _log.debug("why the %s loop failed", name, exc_info=True)
         failures = 0 if monotonic() - started > LONGEST_RESTART else failures + 1
-        await _wait(min(0.25 * 2**failures, LONGEST_RESTART), stop)
+        await sleep(min(0.25 * 2 ** min(failures, 10), LONGEST_RESTART), stop)
 
 
 def _reason(error: BaseException) -> BaseException:
@@ -154,7 +157,7 @@ async def _recover(pool: AsyncConnectionPool[AsyncConnection[Any]], settings: Se
             recovered = [job for (job,) in await cursor.fetchall()]
         if recovered:
             _log.warning("jobs of dead workers given back to the queue: %s", recovered)
-        await _wait(RECOVERY, stop)
+        await sleep(RECOVERY, stop)
 
 
 async def _may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> bool:
@@ -165,12 +168,16 @@ async def _may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> 
                 fits, may_work, login = await run_async(conn, _check(settings.schema))
         except psycopg.OperationalError as error:
             _log.warning("Postgres cannot be reached, waiting for it: %s", error)
-            await _wait(2, stop)
+            await sleep(2, stop)
             continue
         if not fits:
-            raise SchemaOutdated(f"schema {settings.schema!r} of this database has no tables of slaq: run `slaq migrate`")
+            raise SchemaOutdated(
+                f"schema {settings.schema!r} of this database has no tables of slaq: run `slaq migrate`"
+            )
         if not may_work:
-            raise ConfigurationError(f"the login {login!r} may not work here: run `slaq migrate --grant-worker-to {login}`")
+            raise ConfigurationError(
+                f"the login {login!r} may not work here: run `slaq migrate --grant-worker-to {login}`"
+            )
         return True
     return False
 
@@ -182,7 +189,7 @@ def _check(schema: str) -> Steps[Row]:
 
 
 @asynccontextmanager
-async def _pool(conninfo: str, size: int) -> AsyncIterator[AsyncConnectionPool[AsyncConnection[Any]]]:
+async def _pool(conninfo: str, size: int) -> AsyncGenerator[AsyncConnectionPool[AsyncConnection[Any]], None]:
     pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
         conninfo,
         kwargs={"autocommit": True, "application_name": "slaq worker"},
@@ -200,11 +207,4 @@ async def _pool(conninfo: str, size: int) -> AsyncIterator[AsyncConnectionPool[A
 
 async def _configure(conn: AsyncConnection[Any]) -> None:
     """Let nobody's lock hold up the tickets that wait behind: such a ticket is put off."""
-    await conn.execute("SET lock_timeout = '5s'")
-
-
-async def _wait(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass
+    await conn.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])

@@ -93,7 +93,9 @@ class Verbs:
         held = checked_source(source)
         return self._change(tenant, ticket_id, {}, lambda change: change.resume(held, change.moment(at)), actor)
 
-    def change_status(self, tenant: str, ticket_id: str, status_id: str, at: datetime | None, actor: str | None) -> Steps[SlaStatus]:
+    def change_status(
+        self, tenant: str, ticket_id: str, status_id: str, at: datetime | None, actor: str | None
+    ) -> Steps[SlaStatus]:
         fields = {"status_id": checked_text(status_id, "status_id")}
 
         def decide(change: Change) -> None:
@@ -177,7 +179,8 @@ class Verbs:
                 ),
             )
             yield from self._tell_backend(change, settlement)
-        return status_of(ticket_id, settlement.clocks, settlement.records, change.now, state.backend)
+        owner = (yield from self._backend.get_sla_status(tenant, ticket_id)) or state.backend
+        return status_of(ticket_id, settlement.clocks, settlement.records, change.now, owner)
 
     def _tell_backend(self, change: Change, settlement: Settlement) -> Steps[None]:
         tenant, ticket_id, clocks = change.state.tenant, change.state.ticket_id, settlement.clocks

@@ -55,7 +55,9 @@ class TicketState:
     due_at: datetime | None
 
 
-def open_ticket(tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: str) -> Steps[tuple[TicketState, Rules, datetime]]:
+def open_ticket(
+    tenant: str, ticket_id: str, fields: Mapping[str, Any], schema: str
+) -> Steps[tuple[TicketState, Rules, datetime]]:
     """Lock a ticket, then read it and the rules for it with ``fields`` laid over what is stored.
 
     The third result is the database's time once the lock is held.
@@ -139,7 +141,9 @@ def state_of(tenant: str, ticket_id: str, document: Mapping[str, Any]) -> Ticket
     )
 
 
-def _fact(tenant: str, kind: str, at: str, known_at: str, source: str | None, promise_id: str | None, change: int) -> Fact:
+def _fact(
+    tenant: str, kind: str, at: str, known_at: str, source: str | None, promise_id: str | None, change: int
+) -> Fact:
     return Fact(
         FactKind(kind),
         instant(at),
@@ -169,7 +173,7 @@ def _parse_promise(body: Mapping[str, Any]) -> Promise:
     if not body:
         return Promise(AROUND_THE_CLOCK)
     return Promise(
-        schedule=_parse_schedule(body["schedule"]),
+        schedule=parse_schedule(body["schedule"]),
         response=_minutes(body["response_minutes"]),
         resolution=_minutes(body["resolution_minutes"]),
         thresholds=tuple(
@@ -181,7 +185,8 @@ def _parse_promise(body: Mapping[str, Any]) -> Promise:
     )
 
 
-def _parse_schedule(body: Mapping[str, Any] | None) -> Schedule:
+def parse_schedule(body: Mapping[str, Any] | None) -> Schedule:
+    """The schedule that a promise's body describes; none is around the clock."""
     if body is None:
         return AROUND_THE_CLOCK
     return Schedule(
@@ -203,5 +208,3 @@ def instant(text: str) -> datetime:
 def encoded(value: object) -> str:
     """How instants and enums are written into JSON."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-

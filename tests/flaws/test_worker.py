@@ -38,9 +38,11 @@ def desk(app_conn: Connection[Any]) -> Connection[Any]:
 
 def policy(**target: Any) -> dict[str, Any]:
     """A desk whose only policy has this target, no schedule of its own, and is told at 50, 75, 90 and 100 %."""
-    target = {"escalation": {1: False, 2: False, 3: False}} | target
+    target = {"escalation": {}} | target
     thresholds: dict[int, Any] = {50: {}, 75: {}, 90: {}, 100: {}}
-    return dict(DESK) | {"policies": {"gold": {"is_default": True, "targets": {"normal": target}, "thresholds": thresholds}}}
+    return dict(DESK) | {
+        "policies": {"gold": {"is_default": True, "targets": {"normal": target}, "thresholds": thresholds}}
+    }
 
 
 def sync(conn: Connection[Any], at: datetime, number: int = 1, **fields: Any) -> None:
@@ -133,7 +135,10 @@ async def test_f30_the_poller_escalates(desk: Connection[Any], dsn: str) -> None
     stored = rows(desk, "SELECT escalated, escalation_level FROM slaq.tickets")
     assert stored == [{"escalated": True, "escalation_level": 3}]
     assert [percent for kind, percent in told(desk) if kind == "escalation"] == [70, 90, 110]
-    shown = rows(desk, "SELECT user_id FROM slaq.sla_notifications n JOIN slaq.sla_crossings c USING (tenant, crossing_id) WHERE level = 1")
+    shown = rows(
+        desk,
+        "SELECT user_id FROM slaq.sla_notifications n JOIN slaq.sla_crossings c USING (tenant, crossing_id) WHERE level = 1",
+    )
     assert shown == [{"user_id": "bob"}]
     assert_as_expected(desk, [ticket_id])
 
@@ -141,10 +146,14 @@ async def test_f30_the_poller_escalates(desk: Connection[Any], dsn: str) -> None
 async def worked(app: App) -> None:
     """Do what waits in the queue of events."""
     async with app.open_async():
-        await app.run_worker_async(queues=[EVENTS_QUEUE], wait=False, install_signal_handlers=False, listen_notify=False)
+        await app.run_worker_async(
+            queues=[EVENTS_QUEUE], wait=False, install_signal_handlers=False, listen_notify=False
+        )
 
 
-async def test_f35_an_event_whose_handling_fails_is_not_lost(desk: Connection[Any], dsn: str, superuser_dsn: str) -> None:
+async def test_f35_an_event_whose_handling_fails_is_not_lost(
+    desk: Connection[Any], dsn: str, superuser_dsn: str
+) -> None:
     enter(desk, 31 * MINUTE)
     await sweep(dsn)
     heard: list[str] = []
@@ -159,7 +168,9 @@ async def test_f35_an_event_whose_handling_fails_is_not_lost(desk: Connection[An
     await worked(app)
     with psycopg.connect(superuser_dsn, autocommit=True) as superuser:
         events = "task_name = 'sla-threshold-reached'"
-        found = superuser.execute(f"SELECT status::text, attempts FROM slaq.procrastinate_jobs WHERE {events}").fetchall()
+        found = superuser.execute(
+            f"SELECT status::text, attempts FROM slaq.procrastinate_jobs WHERE {events}"
+        ).fetchall()
         assert found == [("todo", 1)]
         superuser.execute("UPDATE slaq.procrastinate_jobs SET scheduled_at = NULL")
         app = make_app(dsn, "slaq", 2)
@@ -192,7 +203,12 @@ async def test_f35_an_event_whose_handling_fails_is_not_lost(desk: Connection[An
             "2026-11-16T16:30",
             "2026-11-18T09:30",
         ),
-        ("without any schedule it is counted around the clock", policy(response="60m"), "2026-11-14T20:00", "2026-11-14T21:00"),
+        (
+            "without any schedule it is counted around the clock",
+            policy(response="60m"),
+            "2026-11-14T20:00",
+            "2026-11-14T21:00",
+        ),
     ],
 )
 async def test_f38_poller_and_service_count_in_the_same_calendar(
@@ -238,7 +254,7 @@ async def test_f39_a_shutdown_of_weeks_is_slept_through(app_conn: Connection[Any
 async def test_f44_what_was_told_under_an_old_promise_silences_no_new_one(app_conn: Connection[Any], dsn: str) -> None:
     both = policy(response="60m", is_24x7=True)
     both["priorities"] = {"normal": {}, "slow": {}}
-    both["policies"]["gold"]["targets"]["slow"] = {"response": "8h", "is_24x7": True, "escalation": {1: False, 2: False, 3: False}}
+    both["policies"]["gold"]["targets"]["slow"] = {"response": "8h", "is_24x7": True, "escalation": {}}
     configure(app_conn, both)
     start = utc("2026-11-16T09:00")
     sync(app_conn, start)
@@ -252,7 +268,9 @@ async def test_f44_what_was_told_under_an_old_promise_silences_no_new_one(app_co
     assert len(rows(app_conn, "SELECT FROM slaq.sla_notifications")) == 6
 
 
-async def test_f44_what_was_told_is_rolled_back_with_its_job(desk: Connection[Any], dsn: str, superuser_dsn: str) -> None:
+async def test_f44_what_was_told_is_rolled_back_with_its_job(
+    desk: Connection[Any], dsn: str, superuser_dsn: str
+) -> None:
     enter(desk, 31 * MINUTE)
     with psycopg.connect(superuser_dsn, autocommit=True) as superuser:
         superuser.execute(
@@ -263,7 +281,9 @@ async def test_f44_what_was_told_is_rolled_back_with_its_job(desk: Connection[An
                WHEN (NEW.version > OLD.version) EXECUTE FUNCTION public.refuse()"""
         )
         assert (await sweep(dsn)).failed == 1
-        jobs = superuser.execute("SELECT FROM slaq.procrastinate_jobs WHERE task_name = 'sla-threshold-reached'").rowcount
+        jobs = superuser.execute(
+            "SELECT FROM slaq.procrastinate_jobs WHERE task_name = 'sla-threshold-reached'"
+        ).rowcount
     assert (jobs, told(desk), rows(desk, "SELECT FROM slaq.sla_notifications")) == (0, [], [])
 
 
@@ -307,5 +327,7 @@ def test_f59_the_poller_is_shown_over_a_real_database_alone() -> None:
     """No test of the worker puts something in the database's place."""
     tests = Path(__file__).parents[1]
     for file in (Path(__file__), *(tests / "worker").glob("*.py")):
-        assert not any(word in file.read_text() for word in ("unittest" + ".mock", "Magic" + "Mock", "InMemory" + "Connector")), file
+        assert not any(
+            word in file.read_text() for word in ("unittest" + ".mock", "Magic" + "Mock", "InMemory" + "Connector")
+        ), file
     assert POLICY["thresholds"]

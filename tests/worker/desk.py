@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import FixedClock
 from slaq.configuration import Configuration
+from slaq.jobs import worker as worker_module
 from slaq.services.apply import apply
 from slaq.services.service import SyncSlaService
 from slaq.services.ticket import Ticket
@@ -33,7 +34,9 @@ from slaq.timeline import expected
 ROOT = Path(__file__).parents[2]
 POLICY: Mapping[str, Any] = {
     "is_default": True,
-    "targets": {"normal": {"response": "60m", "resolution": "10h", "is_24x7": True, "escalation": {1: 70, 2: 90, 3: 110}}},
+    "targets": {
+        "normal": {"response": "60m", "resolution": "10h", "is_24x7": True, "escalation": {1: 70, 2: 90, 3: 110}}
+    },
     "thresholds": {50: {"channels": ["in_app"]}, 75: {"channels": ["in_app"]}, 100: {}},
 }
 DESK: Mapping[str, Any] = {
@@ -97,7 +100,9 @@ def alarm(conn: Connection[Any], ticket_id: str, tenant: str = "acme") -> dict[s
     return rows(conn, "SELECT * FROM slaq.sla_alarms WHERE ticket_id = %(id)s", tenant, id=ticket_id)[0]
 
 
-def assert_as_expected(conn: Connection[Any], ids: list[str], tenant: str = "acme", until: datetime | None = None) -> None:
+def assert_as_expected(
+    conn: Connection[Any], ids: list[str], tenant: str = "acme", until: datetime | None = None
+) -> None:
     """The recorded rows are those that punctual timers would have recorded, none twice, and each told once."""
     until = until or now(conn)
     for ticket_id in ids:
@@ -134,11 +139,9 @@ def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     return value
 
 
-@asynccontextmanager
-async def pool_of(dsn: str, size: int = 5) -> AsyncIterator[AsyncConnectionPool[AsyncConnection[Any]]]:
+def pool_of(dsn: str, size: int = 5) -> AbstractAsyncContextManager[AsyncConnectionPool[AsyncConnection[Any]]]:
     """A pool as the worker has one."""
-    async with AsyncConnectionPool(dsn, kwargs={"autocommit": True}, min_size=1, max_size=size, open=False) as pool:
-        yield pool
+    return worker_module._pool(dsn, size)
 
 
 @attrs.define
@@ -170,7 +173,9 @@ def worker(dsn: str, *arguments: str, program: str | None = None, **environment:
     ``program`` is Python that runs before the worker in the same process.
     """
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "SLAQ_"))}
-    path = os.pathsep.join(filter(None, [environment.pop("PYTHONPATH", ""), str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    path = os.pathsep.join(
+        filter(None, [environment.pop("PYTHONPATH", ""), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    )
     command = ["-m", "slaq"] if program is None else ["-c", f"{program}\nfrom slaq.cli import main\nmain()"]
     process = subprocess.Popen(
         [sys.executable, *command, "worker", *arguments],
@@ -200,7 +205,11 @@ w.POLL, w.HEARTBEAT, w.STALE, w.RECOVERY = 0.2, 0.3, datetime.timedelta(seconds=
 """Makes a worker notice in a second or two what otherwise takes twenty."""
 
 
-def busy(superuser: psycopg.Connection[Any]) -> list[dict[str, Any]]:
-    """The jobs that are not done."""
+def busy(superuser: psycopg.Connection[Any], task: str | None = None) -> list[dict[str, Any]]:
+    """The jobs, of one task if named, that are not done."""
     with superuser.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute("SELECT * FROM slaq.procrastinate_jobs WHERE status IN ('todo', 'doing') ORDER BY id").fetchall()
+        return cursor.execute(
+            """SELECT * FROM slaq.procrastinate_jobs
+               WHERE status IN ('todo', 'doing') AND (%(task)s::text IS NULL OR task_name = %(task)s) ORDER BY id""",
+            {"task": task},
+        ).fetchall()

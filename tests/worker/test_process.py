@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
-
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from slaq.commands.worker import worker as command
 from slaq.config import Settings
 from slaq.errors import ConfigurationError
+from slaq.jobs import worker as worker_module
 from slaq.jobs.engine import make_app
 from slaq.jobs.tasks import add_tasks
 from slaq.jobs.worker import run_worker
@@ -38,7 +39,8 @@ from worker.desk import (
 )
 
 MINUTE = timedelta(minutes=1)
-HANDLERS = '''
+EVENT = "sla-threshold-reached"
+HANDLERS = """
 import asyncio, json, os, time
 
 def note(word, event):
@@ -72,7 +74,7 @@ def deadly(event):
     os.kill(os.getpid(), 9)
 
 not_a_function = 7
-'''
+"""
 
 
 @pytest.fixture
@@ -115,16 +117,22 @@ def test_the_periodic_timer_ticks_every_five_minutes(dsn: str) -> None:
     assert set(app.tasks) >= {"sla-timer", "sla-resync", "sla-send-email", "sla-threshold-reached", "sla-upkeep"}
 
 
-def test_without_the_loop_the_periodic_timer_settles(desk: Connection[Any], dsn: str, superuser: Connection[Any]) -> None:
+def test_without_the_loop_the_periodic_timer_settles(
+    desk: Connection[Any], dsn: str, superuser: Connection[Any]
+) -> None:
     ids = enter(desk, *[61 * MINUTE] * 3)
-    superuser.execute("DELETE FROM slaq.procrastinate_jobs")  # the resync that the configuration asked for settles as well
+    superuser.execute(
+        "DELETE FROM slaq.procrastinate_jobs"
+    )  # the resync that the configuration asked for settles as well
     with worker(dsn, program=QUICK, SLAQ_LOOP_INTERVAL="0") as running:
         running.hears("sla-timer settled 3 tickets")
         assert_as_expected(desk, ids)
         assert running.stop() == 0
 
 
-def test_the_loop_is_punctual_and_uses_the_ordinary_role(desk: Connection[Any], dsn: str, superuser: Connection[Any]) -> None:
+def test_the_loop_is_punctual_and_uses_the_ordinary_role(
+    desk: Connection[Any], dsn: str, superuser: Connection[Any]
+) -> None:
     with worker(dsn) as running:
         logins = eventually(
             lambda: superuser.execute(
@@ -178,9 +186,7 @@ def test_an_event_that_the_application_refuses_comes_again(
     assert first == second
 
 
-def test_a_blocking_handler_holds_up_neither_timer_nor_heartbeat(
-    desk: Connection[Any], dsn: str, notes: Notes
-) -> None:
+def test_a_blocking_handler_holds_up_neither_timer_nor_heartbeat(desk: Connection[Any], dsn: str, notes: Notes) -> None:
     enter(desk, 31 * MINUTE)
     with worker(dsn, "--on-threshold", "handlers:slow", program=QUICK, SECONDS="4", **notes.environment) as running:
         eventually(lambda: notes.words() == ["begun"])
@@ -191,7 +197,9 @@ def test_a_blocking_handler_holds_up_neither_timer_nor_heartbeat(
         assert not running.has_said("given back")
 
 
-def test_an_email_lands_as_a_file(dsn: str, app_conn: Connection[Any], notes: Notes, superuser: Connection[Any]) -> None:
+def test_an_email_lands_as_a_file(
+    dsn: str, app_conn: Connection[Any], notes: Notes, superuser: Connection[Any]
+) -> None:
     thresholds = {50: {"channels": ["in_app", "email"]}}
     configure(app_conn, dict(DESK) | {"policies": {"gold": dict(POLICY) | {"thresholds": thresholds}}})
     enter(app_conn, 31 * MINUTE)
@@ -214,7 +222,7 @@ def test_a_stop_finishes_what_runs(
         eventually(lambda: notes.words() == ["begun"])
         assert running.stop(how) == 0
         assert notes.words() == ["begun", "done"]
-        (left,) = busy(superuser)
+        (left,) = busy(superuser, EVENT)
         assert (left["status"], left["attempts"]) == ("todo", 0)
         assert superuser.execute("SELECT count(*) FROM slaq.procrastinate_workers WHERE id > 0").fetchone() == (0,)
 
@@ -227,7 +235,7 @@ def test_a_job_that_outlasts_the_stop_goes_back_to_the_queue(
     with worker(dsn, "--on-threshold", "handlers:slow", program=f"{QUICK}\nw.GRACEFUL = 0.5", **environment) as running:
         eventually(lambda: notes.words() == ["begun"])
         assert running.stop() == 0
-    (left,) = busy(superuser)
+    (left,) = busy(superuser, EVENT)
     assert (left["status"], left["worker_id"]) == ("todo", None)
     with worker(dsn, "--on-threshold", "handlers:sync", program=QUICK, **environment):
         eventually(lambda: notes.words()[-1] == "sync")
@@ -279,10 +287,25 @@ def test_refuses_a_handler_that_is_none(path: str, notes: Notes, monkeypatch: py
 
 
 async def test_a_wrong_setting_ends_it(dsn: str) -> None:
-    import asyncio
-
     with pytest.raises(ConfigurationError):
         await asyncio.wait_for(run_worker(Settings(smtp_url="ftp://nowhere"), dsn, asyncio.Event()), 10)
+
+
+async def test_a_loop_that_fails_for_hours_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, slept = asyncio.Event(), []
+
+    async def sleep(seconds: float, stop: asyncio.Event) -> None:
+        slept.append(seconds)
+        if len(slept) == 1200:
+            stop.set()
+
+    async def failing() -> None:
+        raise ExceptionGroup("", [psycopg.errors.ReadOnlySqlTransaction("a replica")])
+
+    monkeypatch.setattr(worker_module, "sleep", sleep)
+    await worker_module._keep_running("timer", failing, stop)
+    assert slept[:5] == [0.5, 1, 2, 4, 5]
+    assert slept[-1] == 5
 
 
 def test_waits_for_a_database_that_is_down(tmp_path: Path) -> None:
@@ -326,7 +349,7 @@ t.resync = failing
     superuser.execute("DELETE FROM slaq.procrastinate_jobs")
     ask = "SELECT slaq.request_resync('acme')"
     superuser.execute(ask)
-    with worker(dsn, program=program) as running:
+    with worker(dsn, program=program, SLAQ_CONCURRENCY="1") as running:
         running.hears("begun")
         superuser.execute(ask)
         eventually(lambda: not busy(superuser))
@@ -335,12 +358,32 @@ t.resync = failing
         assert running.stop() == 0
 
 
+def test_a_job_whose_end_is_cut_off_is_not_in_work_for_ever(
+    desk: Connection[Any], dsn: str, superuser_dsn: str, notes: Notes, superuser: Connection[Any]
+) -> None:
+    """The connection breaks while the worker notes that a job is done, and the worker lives on."""
+    enter(desk, 31 * MINUTE)
+    noting = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'slaq worker: queue' AND wait_event_type = 'Lock'"
+    )
+    with worker(dsn, "--on-threshold", "handlers:slow", program=QUICK, SECONDS="1", **notes.environment) as running:
+        eventually(lambda: notes.words() == ["begun"])
+        with psycopg.connect(superuser_dsn) as holder:
+            holder.execute("SELECT FROM slaq.procrastinate_jobs WHERE task_name = 'sla-threshold-reached' FOR UPDATE")
+            (first,) = eventually(lambda: superuser.execute(noting).fetchone())
+            superuser.execute("SELECT pg_terminate_backend(%s)", [first])
+            eventually(lambda: superuser.execute(f"{noting} AND pid <> {first}").fetchone())
+        eventually(lambda: not busy(superuser), 5)
+        assert notes.words() == ["begun", "done"]
+        assert running.stop() == 0
+
+
 def test_a_task_that_only_a_newer_release_knows_is_put_off(dsn: str, superuser: Connection[Any]) -> None:
     jobs = '[{"queue": "sla", "task": "sla-tomorrow", "args": {"tenant": "acme"}}]'
     superuser.execute("SELECT slaq.enqueue(%s::jsonb)", [jobs])
     with worker(dsn, program=QUICK) as running:
         running.hears("sla-tomorrow is unknown here")
-        (job,) = eventually(lambda: [j for j in busy(superuser) if j["task_name"] == "sla-tomorrow" and j["attempts"] >= 2])
+        (job,) = eventually(lambda: [j for j in busy(superuser, "sla-tomorrow") if j["attempts"] >= 2])
         assert job["status"] in ("todo", "doing")
         assert running.stop() == 0
     superuser.execute("UPDATE slaq.procrastinate_jobs SET attempts = 24, scheduled_at = now()")
@@ -356,7 +399,7 @@ def test_the_job_of_a_killed_worker_is_done_by_another(
     with worker(dsn, "--on-threshold", "handlers:slow", program=QUICK, SECONDS="60", **notes.environment) as killed:
         eventually(lambda: notes.words() == ["begun"])
         killed.stop(signal.SIGKILL)
-    assert busy(superuser)[0]["status"] == "doing"
+    assert busy(superuser, EVENT)[0]["status"] == "doing"
     with worker(dsn, "--on-threshold", "handlers:sync", program=QUICK, **notes.environment) as other:
         other.hears("given back to the queue")
         eventually(lambda: notes.words() == ["begun", "sync"] and not busy(superuser))
@@ -411,5 +454,3 @@ def test_only_the_jobs_of_dead_workers_are_given_back(superuser: Connection[Any]
     assert (found[alive], found[stale], found[gone], found[locked]) == ("doing", "todo", "todo", "todo")
     assert (found[tired], found[unwanted]) == ("failed", "aborted")
     assert recover(superuser) == []
-
-

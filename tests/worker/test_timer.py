@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from slaq.clock import FixedClock
 from slaq.jobs import timer as timer_module
+from slaq.jobs import worker as worker_module
 from slaq.jobs.timer import Timer
 from slaq.services.service import SyncSlaService
 from slaq.store import tickets as parsed
@@ -80,12 +81,14 @@ async def test_tells_everything_that_an_outage_left(desk: Connection[Any], dsn: 
 
 async def test_a_ticket_has_a_transaction_of_its_own(desk: Connection[Any], dsn: str, superuser: Any) -> None:
     """A row that the database refuses takes back its own ticket alone."""
+    ids = enter(desk, *[31 * MINUTE] * 3)
     superuser.execute(
         """CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
            $$BEGIN IF NEW.ticket_id = 'T-0002' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END$$"""
     )
-    superuser.execute("CREATE TRIGGER refuse BEFORE INSERT ON slaq.sla_audit_log FOR EACH ROW EXECUTE FUNCTION public.refuse()")
-    ids = enter_quietly(desk, superuser, 3)
+    superuser.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON slaq.sla_audit_log FOR EACH ROW EXECUTE FUNCTION public.refuse()"
+    )
     done = await sweep(dsn)
     assert (done.settled, done.failed) == (2, 1)
     assert {c["ticket_id"] for c in crossings(desk)} == {ids[0], ids[2]}
@@ -95,13 +98,6 @@ async def test_a_ticket_has_a_transaction_of_its_own(desk: Connection[Any], dsn:
     assert (await sweep(dsn)).settled == 1
     assert_as_expected(desk, ids)
     assert alarm(desk, "T-0002")["failures"] == 0
-
-
-def enter_quietly(desk: Connection[Any], superuser: Any, count: int) -> list[str]:
-    superuser.execute("ALTER TABLE slaq.sla_audit_log DISABLE TRIGGER USER")
-    ids = enter(desk, *[31 * MINUTE] * count)
-    superuser.execute("ALTER TABLE slaq.sla_audit_log ENABLE TRIGGER USER")
-    return ids
 
 
 @pytest.mark.parametrize("broken", ['{"schedule": 7}', '{"schedule": null, "thresholds": 1}', '"nonsense"'])
@@ -157,7 +153,9 @@ def rows_locked(holder: Connection[Any], ticket_id: str) -> None:
     assert holder.execute("SELECT FROM slaq.sla_alarms WHERE ticket_id = %s FOR UPDATE", [ticket_id]).rowcount == 1
 
 
-async def test_a_ticket_that_is_locked_after_the_lease_is_left_alone(desk: Connection[Any], dsn: str, connect: Any) -> None:
+async def test_a_ticket_that_is_locked_after_the_lease_is_left_alone(
+    desk: Connection[Any], dsn: str, connect: Any
+) -> None:
     (ticket_id,) = enter(desk, 31 * MINUTE)
     holder = connect()
     async with pool_of(dsn) as pool:
@@ -195,7 +193,7 @@ async def test_the_wait_for_locked_tickets_grows_to_half_a_minute(
         if len(slept) == 1100:  # far beyond what a power of two would fit in a float
             stop.set()
 
-    monkeypatch.setattr(timer_module, "_sleep", sleep)
+    monkeypatch.setattr(timer_module, "sleep", sleep)
     async with pool_of(dsn) as pool:
         timer = Interrupted(pool, "slaq")
         looked = await timer.run_pass()
@@ -216,7 +214,9 @@ async def test_the_wait_for_locked_tickets_grows_to_half_a_minute(
     assert slept[-1] == 30
 
 
-async def test_a_ticket_that_changed_after_the_lease_is_read_again(desk: Connection[Any], dsn: str, connect: Any) -> None:
+async def test_a_ticket_that_changed_after_the_lease_is_read_again(
+    desk: Connection[Any], dsn: str, connect: Any
+) -> None:
     (ticket_id,) = enter(desk, 31 * MINUTE)
     answered_at = now(desk) - 20 * MINUTE
     other = connect()
@@ -233,6 +233,52 @@ async def test_a_ticket_that_changed_after_the_lease_is_read_again(desk: Connect
         assert (await Timer(pool, "slaq").sweep()).leased == 0
     assert crossings(desk) == []
     assert alarm(desk, ticket_id)["due_at"] > now(desk)
+
+
+async def test_a_lock_on_a_row_of_the_ticket_holds_up_nobody_for_long(
+    desk: Connection[Any], dsn: str, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a user is deleted and his tickets are changed with him, in a transaction that takes its time."""
+    monkeypatch.setattr(worker_module, "LOCK_TIMEOUT", "300ms")
+    ids = enter(desk, *[31 * MINUTE] * 3)
+    holder = connect()
+    holder.execute("SELECT set_config('slaq.tenant', 'acme', true)")
+    holder.execute("SELECT FROM slaq.tickets WHERE ticket_id = %s FOR UPDATE", [ids[0]])
+    done = await sweep(dsn, concurrency=1)
+    assert (done.settled, done.failed) == (2, 1)
+    assert "lock timeout" in alarm(desk, ids[0])["last_error"]
+
+
+async def test_a_ticket_that_was_deleted_after_the_lease_is_forgotten(
+    desk: Connection[Any], dsn: str, connect: Any
+) -> None:
+    (ticket_id,) = enter(desk, 31 * MINUTE)
+    other = connect()
+
+    def delete() -> None:
+        with run_with_tenant("acme"), other.transaction():
+            SyncSlaService().delete_ticket(other, ticket_id)
+
+    async with pool_of(dsn) as pool:
+        timer = Interrupted(pool, "slaq")
+        lock_between(timer, delete)
+        done = await timer.run_pass()
+        assert (done.leased, done.settled, done.failed) == (1, 0, 0)
+        assert (await Timer(pool, "slaq").sweep()).leased == 0
+    assert crossings(desk) == []
+
+
+async def test_an_alarm_that_temporal_owns_is_taken_when_it_is_overdue(
+    desk: Connection[Any], dsn: str, superuser: Any
+) -> None:
+    ids = enter(desk, 30.5 * MINUTE, 32 * MINUTE)
+    superuser.execute("UPDATE slaq.sla_alarms SET backend = 'temporal'")
+    async with pool_of(dsn) as pool:
+        timer = Timer(pool, "slaq", grace=MINUTE)
+        assert (await timer.sweep()).settled == 1
+        assert {c["ticket_id"] for c in crossings(desk)} == {ids[1]}
+        assert (await timer._until_next(timer_module.Reading(now(desk))))[1] is False
+        assert (await Timer(pool, "slaq", grace=timedelta(seconds=2)).sweep()).settled == 1
 
 
 async def test_two_timers_share_what_is_due(desk: Connection[Any], dsn: str) -> None:
@@ -325,7 +371,8 @@ async def test_several_tenants_in_one_pass(app_conn: Connection[Any], dsn: str) 
         configure(app_conn, document, tenant)
         enter(app_conn, *[31 * MINUTE] * 2, tenant=tenant)
     promises = {
-        t: rows(app_conn, "SELECT promise_id FROM slaq.sla_promises", t)[0]["promise_id"][:32] for t in ("acme", "globex", "initech")
+        t: rows(app_conn, "SELECT promise_id FROM slaq.sla_promises", t)[0]["promise_id"][:32]
+        for t in ("acme", "globex", "initech")
     }
     assert promises["acme"] == promises["globex"] != promises["initech"]
     parsed._promises[:] = {}, {}

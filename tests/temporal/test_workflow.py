@@ -1,0 +1,199 @@
+"""The workflow and its activities by themselves, on the server that skips time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from temporalio.activity import _Definition
+from temporalio.client import WorkflowFailureError
+from temporalio.testing import ActivityEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner
+
+from slaq.services.ticket import Ticket
+from slaq.temporal.activities import SlaActivities
+from slaq.temporal.client import task_queue
+from slaq.temporal.messages import (
+    WORKFLOW,
+    AuditInput,
+    Snapshot,
+    ThresholdInput,
+    TicketRef,
+    WakeTimeInput,
+    WorkflowInput,
+)
+
+from .world import START, World, eventually
+
+TICKET = TicketRef("acme", "T1")
+OFFICE = {"timezone": "UTC", "entries": [[day, "09:00", "17:00"] for day in range(1, 6)], "holidays": []}
+
+
+async def test_get_state_gives_absolute_instants(world: World) -> None:
+    await world.open()
+    await world.after(60)
+    state = await world.state()
+    assert (state.status, state.snapshot.phase) == ("running", "response")
+    assert state.snapshot.notified == ["response threshold 50"]
+    assert state.snapshot.response_due_at == START + timedelta(minutes=100)
+    assert state.sleeping_until == START + timedelta(minutes=70)
+
+
+async def test_signals_sent_by_hand_make_it_ask_and_change_nothing(world: World) -> None:
+    await world.open()
+    for name in ("pause", "resume", "completeResponse", "completeResolution", "cancel", "refresh"):
+        await world.handle().signal(name)
+    await world.after(51)
+    assert await world.is_running()
+    assert await world.crossings() == ["response threshold 50 @50"]
+
+
+async def test_a_late_or_repeated_signal_is_ignored(world: World) -> None:
+    await world.open()
+    await world.after(10)
+    await world.verb("pause_sla")
+    await world.verb("resume_sla")
+    fresh = await eventually(lambda: _resumed(world))
+    old = Snapshot(version=1, paused_at=START, is_over=False)
+    await world.handle().signal("pause", old)
+    await world.handle().signal("completeResolution", Snapshot(version=0, is_over=True))
+    assert (await world.state()).snapshot == fresh.snapshot
+    await world.after(41)
+    assert await world.crossings() == ["response threshold 50 @50"]
+
+
+async def test_a_lost_signal_is_noticed_at_the_next_wake(world: World) -> None:
+    await world.open()
+    await world.after(10)
+    await world.do(lambda service, conn: service.record_resolution(conn, "T1"), dispatch=False)
+    await world.rows("SELECT slaq.acknowledge_outbox(jsonb_build_array(jsonb_build_array(tenant, ticket_id, version, true)), "
+                     "clock_timestamp()) FROM sla_outbox")  # fmt: skip
+    assert await world.is_running()
+    assert world.env is not None
+    await world.env.sleep(timedelta(minutes=45))
+    await eventually(world.has_ended)
+    assert await world.crossings() == []
+
+
+async def test_a_run_started_without_a_ticket_ends_quietly(world: World) -> None:
+    handle = await world.client.start_workflow(
+        WORKFLOW, WorkflowInput(TicketRef("acme", "nobody")), id="stray", task_queue=task_queue()
+    )
+    assert await handle.result() == "gone"
+
+
+async def test_a_duplicate_start_is_no_error(world: World) -> None:
+    await world.open()
+    run = (await world.handle().describe()).run_id
+    await world.rows("SELECT slaq.request_run('acme', 'T1', false, false, clock_timestamp())")
+    await world.rows("SELECT set_config('slaq.tenant', 'acme', false), slaq.put_into_outbox("
+                     "'acme', 'T1', 'sla-ticket-acme-T1', 1, 'start', false, clock_timestamp())")  # fmt: skip
+    await world.dispatch()
+    assert (await world.handle().describe()).run_id == run
+    assert await world.outbox() == 0
+
+
+async def test_cancelling_in_the_web_ui_ends_the_run(world: World) -> None:
+    await world.open()
+    await world.handle().cancel()
+    with pytest.raises(WorkflowFailureError):
+        await world.handle().result()
+
+
+async def test_many_pauses_go_on_in_a_new_run_before_the_history_is_long(idle_world: World, monkeypatch) -> None:
+    world = idle_world
+    monkeypatch.setattr("slaq.temporal.workflow.LONGEST_HISTORY", 40)
+    async with world.worker(workflow_runner=UnsandboxedWorkflowRunner()):  # the sandbox would not see the patch
+        await world.open()
+        first = (await world.handle().describe()).run_id
+        for _ in range(12):
+            await world.after(1)
+            await world.verb("pause_sla")
+            await world.after(1)
+            await world.verb("resume_sla")
+        assert len(await world.events()) < 60
+        await world.until(START + timedelta(minutes=63))
+        assert (await world.handle().describe()).run_id != first
+        assert await world.crossings() == ["response threshold 50 @62"]
+
+
+async def test_without_a_cache_every_task_replays_and_nothing_differs(idle_world: World) -> None:
+    world = idle_world
+    async with world.worker(max_cached_workflows=0, sticky_queue_schedule_to_start_timeout=timedelta(seconds=10)):
+        await world.open()
+        await world.after(40)
+        await world.verb("pause_sla")
+        await world.after(10)
+        await world.verb("resume_sla")
+        await world.after(80)
+        await world.verb("record_first_response")
+        await world.after(200)
+        await world.verb("record_resolution")
+        await eventually(world.has_ended)
+        assert await world.crossings() == [
+            "response threshold 50 @60", "response escalation 70 @80", "response threshold 75 @85", "response escalation 90 @100",
+            "response threshold 90 @100", "response breach 100 @110", "response threshold 100 @110", "response escalation 110 @120",
+            "resolution threshold 50 @210", "resolution escalation 70 @290", "resolution threshold 75 @310",
+        ]  # fmt: skip
+
+
+class TestActivities:
+    """The five of the requirements, under their names."""
+
+    @pytest.fixture
+    async def activities(self, idle_world: World) -> SlaActivities:
+        same = Ticket(ticket_id="T1", entered_at=START, priority_id="high", board_id="desk", assigned_to="ada")
+        await idle_world.do(lambda service, conn: service.sync_ticket(conn, same), dispatch=False)  # no run in the way
+        return SlaActivities(idle_world.settler)
+
+    async def test_names(self, activities: SlaActivities) -> None:
+        names = {_Definition.must_from_callable(function).name for function in activities.all}
+        assert names == {"advanceSla", "calculateNextWakeTime", "sendSlaNotification", "checkAndEscalate", "updateSlaStatus",
+                         "recordSlaAuditLog"}  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("start", "target", "paused", "due"),
+        [
+            ("2035-01-01T09:00+00:00", 60, 0, "2035-01-01T10:00+00:00"),
+            ("2035-01-01T16:30+00:00", 60, 0, "2035-01-02T09:30+00:00"),
+            ("2035-01-06T12:00+00:00", 60, 0, "2035-01-08T10:00+00:00"),
+            ("2035-01-01T09:00+00:00", 450, 60, "2035-01-02T09:30+00:00"),
+            ("2035-01-01T07:00+00:00", 0, 0, "2035-01-01T07:00+00:00"),
+        ],
+        ids=["open", "over night", "starts closed", "pause minutes are open minutes", "no target is due at the start"],
+    )
+    async def test_calculate_next_wake_time(self, activities: SlaActivities, start, target, paused, due) -> None:
+        from datetime import datetime
+
+        given = WakeTimeInput(datetime.fromisoformat(start), target, OFFICE, paused)
+        wake = await ActivityEnvironment().run(activities.calculate_next_wake_time, given)
+        assert wake == datetime.fromisoformat(due)
+
+    async def test_each_does_its_part_once(self, activities: SlaActivities, idle_world: World) -> None:
+        world, run = idle_world, ActivityEnvironment().run
+        assert world.env is not None
+        await world.env.sleep(timedelta(minutes=111))
+        fifty = ThresholdInput(TICKET, "response", 50)
+        assert (await run(activities.send_sla_notification, fifty)).told == ["response threshold 50"]
+        assert (await run(activities.send_sla_notification, fifty)).told == []
+        assert (await run(activities.check_and_escalate, TICKET)).told == [
+            "response escalation 70", "response escalation 90", "response escalation 110"]  # fmt: skip
+        assert (await run(activities.check_and_escalate, TICKET)).told == []
+        assert (await run(activities.update_sla_status, TICKET)).told == ["response breach 100"]
+        assert (await world.rows("SELECT sla_response_met, sla_response_at FROM tickets")) == [(False, None)]
+        rest = await run(activities.advance, TICKET)
+        assert len(rest.notified) == 7
+        assert rest.wake_at == START + timedelta(minutes=200)
+        assert len(await world.crossings()) == 8
+
+    async def test_the_audit_entry_is_written_once(self, activities: SlaActivities, idle_world: World) -> None:
+        given = AuditInput(TICKET, "note", {"why": "asked"})
+        run = ActivityEnvironment().run
+        assert await run(activities.record_sla_audit_log, given) is True
+        assert await run(activities.record_sla_audit_log, given) is False
+        assert await run(activities.record_sla_audit_log, AuditInput(TicketRef("acme", "nobody"), "note")) is False
+
+
+async def _resumed(world: World):
+    state = await world.state()
+    return state if state.status == "running" and state.snapshot.version >= 3 else None
