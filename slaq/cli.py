@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
 
 
 TABLE = {
-    "worker": Lazy("slaq.commands.worker:worker", "Watch the tickets, deliver messages, run the queue."),
+    "worker": Lazy("slaq.commands.worker:worker", "Watch the tickets, deliver messages, run the queues."),
     "temporal-worker": Lazy(
         "slaq.commands.temporal:temporal_worker", "Run the Enterprise timers: workflows and their outbox."
     ),
@@ -64,6 +64,7 @@ TABLE = {
     "apply": Lazy("slaq.commands.apply:apply", "Apply schedules, policies and the rest from a TOML file."),
     "ticket": Lazy("slaq.commands.ticket:ticket", "Show a ticket, or list those that need attention."),
     "explain": Lazy("slaq.commands.explain:explain", "Say why a ticket is due when it is due."),
+    "jobs": Lazy("slaq.commands.jobs:jobs", "Look at the queues and their jobs, and put them right."),
     "delivery": Lazy("slaq.commands.delivery:delivery", "List e-mails, and send dead ones again."),
     "postgres": Lazy("slaq.commands.postgres:postgres", "Start, stop or look at the embedded Postgres."),
     "demo": Lazy("slaq.commands.demo:demo", "Run a service desk whose tickets cross their thresholds, live."),

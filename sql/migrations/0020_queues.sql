@@ -1,0 +1,154 @@
+-- Queues with policies, retries, dead letters and schedules over Procrastinate's tables. A job of such a queue is an
+-- ordinary Procrastinate row: its task is 'slaq:<queue>', its args are {"data": ..., "meta": {options}}.
+--   lock           '<policy>:<queue>:<key>' where a policy allows one active job per key
+--   queueing_lock  'created:', 'retry:' or 'exclusive:<queue>:<key>' where a policy limits how many may wait
+--   attempts       runs that have ended; it fences: who settles attempt n changes nothing once n is over
+CREATE TABLE slaq.queues (
+    name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9_./-]+$' AND octet_length(name) <= 40),
+    policy text NOT NULL DEFAULT 'standard'
+        CHECK (policy IN ('standard', 'short', 'singleton', 'stately', 'exclusive', 'key_strict_fifo')),
+    dead_letter text REFERENCES slaq.queues CHECK (dead_letter <> name),
+    warning_size integer NOT NULL DEFAULT 10000 CHECK (warning_size > 0),
+    -- What jobs get unless their sender says otherwise, in seconds; a setting that is absent is the library's own.
+    options jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX queues_dead_letter ON slaq.queues (dead_letter);
+
+CREATE TABLE slaq.queue_schedules (
+    queue text NOT NULL REFERENCES slaq.queues ON DELETE CASCADE,
+    key text NOT NULL DEFAULT '',
+    cron text NOT NULL,
+    zone text NOT NULL DEFAULT 'UTC',
+    missed text NOT NULL DEFAULT 'skip' CHECK (missed IN ('skip', 'once')),
+    data jsonb,
+    options jsonb NOT NULL DEFAULT '{}',
+    last_tick timestamptz,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (queue, key)
+);
+
+CREATE TABLE slaq.queue_subscriptions (
+    event text NOT NULL,
+    queue text NOT NULL REFERENCES slaq.queues ON DELETE CASCADE,
+    PRIMARY KEY (event, queue)
+);
+CREATE INDEX queue_subscriptions_queue ON slaq.queue_subscriptions (queue);
+
+-- One job per queue, key and slot of time; freed when the job is cancelled or deleted.
+CREATE TABLE slaq.job_slots (
+    queue text NOT NULL,
+    key text NOT NULL,
+    slot bigint NOT NULL,
+    job_id bigint NOT NULL REFERENCES slaq.procrastinate_jobs ON DELETE CASCADE,
+    PRIMARY KEY (queue, key, slot)
+);
+CREATE INDEX job_slots_job ON slaq.job_slots (job_id);
+
+-- What a job's last run returned or failed with.
+CREATE TABLE slaq.job_outcomes (
+    job_id bigint PRIMARY KEY REFERENCES slaq.procrastinate_jobs ON DELETE CASCADE,
+    output jsonb,
+    settled_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Signs of life of jobs that were fetched by hand.
+CREATE TABLE slaq.job_heartbeats (
+    job_id bigint PRIMARY KEY REFERENCES slaq.procrastinate_jobs ON DELETE CASCADE,
+    touched_at timestamptz NOT NULL
+);
+
+-- The worker of jobs fetched by hand: it never goes stale, so only expiry and heartbeat take such jobs back.
+INSERT INTO slaq.procrastinate_workers (id, last_heartbeat) OVERRIDING SYSTEM VALUE VALUES (0, '9999-12-31Z');
+
+-- Ready jobs in the order of fetching, apart from deferred ones: neither lengthens the search for the other.
+CREATE INDEX queue_jobs_ready ON slaq.procrastinate_jobs (queue_name, priority DESC, id)
+    WHERE status = 'todo' AND scheduled_at IS NULL;
+CREATE INDEX queue_jobs_deferred ON slaq.procrastinate_jobs (queue_name, scheduled_at)
+    WHERE status = 'todo' AND scheduled_at IS NOT NULL;
+CREATE UNIQUE INDEX queue_jobs_exclusive ON slaq.procrastinate_jobs (queueing_lock)
+    WHERE status IN ('todo', 'doing') AND queueing_lock LIKE 'exclusive:%';
+CREATE INDEX queue_jobs_keyed ON slaq.procrastinate_jobs (lock, status, id)
+    WHERE lock IS NOT NULL AND status IN ('todo', 'doing', 'failed');
+CREATE INDEX queue_events_at ON slaq.procrastinate_events USING brin (at) WITH (pages_per_range = 16);
+
+-- The same events and notifications as Procrastinate's own triggers, once a statement instead of once a row, under the
+-- same names: a batch costs one insert and one notification per queue, and a deferred job wakes nobody.
+CREATE FUNCTION slaq.note_inserted_jobs() RETURNS trigger
+LANGUAGE plpgsql SET search_path = slaq, pg_temp AS $$
+BEGIN
+    INSERT INTO slaq.procrastinate_events (job_id, type) SELECT id, 'deferred' FROM inserted WHERE status = 'todo';
+    PERFORM slaq.wake_workers(queue_name, min(id)) FROM inserted
+    WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) GROUP BY queue_name;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION slaq.wake_workers(p_queue text, p_job bigint, p_type text DEFAULT 'job_inserted') RETURNS void
+LANGUAGE sql SET search_path = slaq, pg_temp
+BEGIN ATOMIC
+    SELECT pg_notify(channel, json_build_object('type', p_type, 'job_id', p_job)::text)
+    FROM (VALUES ('procrastinate_queue_v1#' || p_queue), ('procrastinate_any_queue_v1')) AS channels (channel);
+END;
+
+CREATE FUNCTION slaq.note_changed_jobs() RETURNS trigger
+LANGUAGE plpgsql SET search_path = slaq, pg_temp AS $$
+BEGIN
+    INSERT INTO slaq.procrastinate_events (job_id, type)
+    SELECT id, type::slaq.procrastinate_job_event_type
+    FROM (
+        SELECT n.id, CASE
+            WHEN o.status = 'todo' AND n.status = 'doing' THEN 'started'
+            WHEN o.status = 'doing' AND n.status = 'todo' THEN 'deferred_for_retry'
+            WHEN o.status = 'doing' AND n.status = 'failed' THEN 'failed'
+            WHEN o.status = 'doing' AND n.status = 'succeeded' THEN 'succeeded'
+            WHEN o.status = 'todo' AND n.status IN ('cancelled', 'failed', 'succeeded') THEN 'cancelled'
+            WHEN o.status = 'doing' AND n.status = 'aborted' THEN 'aborted'
+            WHEN o.status = 'failed' AND n.status = 'todo' THEN 'retried'
+        END AS type
+        FROM new_jobs n JOIN old_jobs o ON o.id = n.id
+        WHERE n.status <> o.status
+    ) AS changes
+    WHERE type IS NOT NULL;
+    IF EXISTS (SELECT FROM new_jobs WHERE status IN ('cancelled', 'aborted')) THEN
+        DELETE FROM slaq.job_slots s USING new_jobs n WHERE s.job_id = n.id AND n.status IN ('cancelled', 'aborted');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+DROP TRIGGER procrastinate_jobs_notify_queue_job_inserted_v1 ON slaq.procrastinate_jobs;
+DROP TRIGGER procrastinate_trigger_status_events_insert_v1 ON slaq.procrastinate_jobs;
+DROP TRIGGER procrastinate_trigger_status_events_update_v1 ON slaq.procrastinate_jobs;
+CREATE TRIGGER procrastinate_trigger_status_events_insert_v1
+    AFTER INSERT ON slaq.procrastinate_jobs REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION slaq.note_inserted_jobs();
+CREATE TRIGGER procrastinate_trigger_status_events_update_v1
+    AFTER UPDATE ON slaq.procrastinate_jobs REFERENCING OLD TABLE AS old_jobs NEW TABLE AS new_jobs
+    FOR EACH STATEMENT EXECUTE FUNCTION slaq.note_changed_jobs();
+
+-- Jobs of these queues keep their queueing locks by the rules of their policies.
+DROP TRIGGER give_up_queueing_lock ON slaq.procrastinate_jobs;
+CREATE TRIGGER give_up_queueing_lock BEFORE UPDATE ON slaq.procrastinate_jobs FOR EACH ROW
+    WHEN (OLD.status = 'doing' AND NEW.status = 'todo' AND NEW.task_name NOT LIKE 'slaq:%')
+    EXECUTE FUNCTION slaq.give_up_queueing_lock();
+
+-- They have retry limits and dead letters of their own too: slaq.sweep_jobs recovers them, this the others.
+CREATE OR REPLACE FUNCTION slaq.recover_stalled_jobs(p_now timestamptz, p_stale interval, p_attempts integer) RETURNS SETOF bigint
+LANGUAGE sql VOLATILE SET search_path = slaq, pg_temp
+BEGIN ATOMIC
+    UPDATE slaq.procrastinate_jobs j SET
+        status = CASE
+            WHEN j.abort_requested THEN 'aborted'
+            WHEN j.attempts + 1 >= p_attempts THEN 'failed'
+            ELSE 'todo'
+        END::slaq.procrastinate_job_status,
+        attempts = j.attempts + 1,
+        abort_requested = false,
+        worker_id = NULL
+    WHERE j.status = 'doing' AND j.task_name NOT LIKE 'slaq:%' AND NOT EXISTS (
+        SELECT FROM slaq.procrastinate_workers w WHERE w.id = j.worker_id AND w.last_heartbeat > p_now - p_stale
+    )
+    RETURNING j.id;
+END;
