@@ -20,11 +20,12 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import monotonic
-from slaq.errors import ConfigurationError, SchemaOutdated
+from slaq.errors import ConfigurationError
 from slaq.jobs import managing
 from slaq.jobs.calls import Call, run_call_async
 from slaq.jobs.execute import Claim, perform
 from slaq.jobs.handlers import Handler, Handlers
+from slaq.jobs.loops import keep_running, sleep
 from slaq.jobs.manager import SlaqJobManager
 from slaq.jobs.schedule import due_tick
 from slaq.store.queries import DEFAULT_SCHEMA
@@ -34,7 +35,6 @@ T = TypeVar("T")
 
 HEARTBEAT = 5.0
 STALE = timedelta(seconds=30)
-_LONGEST_RESTART = 15.0
 _DELETE_EVERY = 600.0
 
 
@@ -75,8 +75,8 @@ class QueueWorker:
                 await self._work(pool, handlers, stop, once=True)
                 return
             async with asyncio.TaskGroup() as group:
-                group.create_task(_keep_running("queue worker", lambda: self._work(pool, handlers, stop), stop))
-                group.create_task(_keep_running("upkeep", lambda: self._upkeep(pool, stop), stop))
+                group.create_task(keep_running("queue worker", lambda: self._work(pool, handlers, stop), stop))
+                group.create_task(keep_running("upkeep", lambda: self._upkeep(pool, stop), stop))
 
     async def _work(
         self,
@@ -150,7 +150,7 @@ class QueueWorker:
                     deleted = monotonic()
                     await run_call_async(conn, managing.delete_old(), self.schema)
                     await _warn_of_backlog(conn, self.schema)
-            await _wait(self.upkeep_interval, stop)
+            await sleep(self.upkeep_interval, stop)
 
     @asynccontextmanager
     async def _pool(self) -> AsyncGenerator[AsyncConnectionPool[AsyncConnection[Any]], None]:
@@ -184,28 +184,3 @@ async def _warn_of_backlog(conn: AsyncConnection[Any], schema: str) -> None:
     for stats in await run_call_async(conn, call, schema):
         if stats.ready > stats.warning_size:
             _log.warning("queue %s has %d ready jobs, more than %d", stats.name, stats.ready, stats.warning_size)
-
-
-async def _keep_running(name: str, loop: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Run ``loop`` again whenever it ends before ``stop`` is set, waiting longer each time it ends soon."""
-    failures = 0
-    while not stop.is_set():
-        started = monotonic()
-        try:
-            await loop()
-            if not stop.is_set():
-                _log.warning("the %s ended by itself and is started again", name)
-        except SchemaOutdated:
-            raise
-        except Exception as error:
-            _log.warning("the %s failed and is started again: %s", name, error)
-            _log.debug("why the %s failed", name, exc_info=True)
-        failures = 0 if monotonic() - started > _LONGEST_RESTART else failures + 1
-        await _wait(min(0.25 * 2**failures, _LONGEST_RESTART), stop)
-
-
-async def _wait(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

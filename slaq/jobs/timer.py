@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -21,6 +20,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import Reading
+from slaq.jobs.loops import sleep
 from slaq.services.crossing import settlement_document
 from slaq.store.queries import query
 from slaq.store.tickets import make_room, missing_promises, promise_of, state_of
@@ -182,9 +182,3 @@ class _Work:
     bodies: Mapping[_Key, Any]
     clock: Reading
     done: Pass
-
-
-async def sleep(seconds: float, stop: asyncio.Event) -> None:
-    """Wait so many seconds, or until ``stop`` is set."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

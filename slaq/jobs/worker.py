@@ -16,18 +16,18 @@ from typing import Any
 
 import psycopg
 from procrastinate import App
-from procrastinate.exceptions import ConnectorException
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from slaq.backends.select import SlaBackendFactory
-from slaq.clock import DatabaseClock, monotonic
+from slaq.clock import DatabaseClock
 from slaq.config import Settings
 from slaq.delivery.transport import transport_for
 from slaq.errors import ConfigurationError, SchemaOutdated
 from slaq.jobs.engine import EVENTS_QUEUE, PATIENCE, QUEUE, make_app
+from slaq.jobs.loops import keep_running, sleep
 from slaq.jobs.tasks import OnThreshold, add_tasks, log_threshold
-from slaq.jobs.timer import Timer, sleep
+from slaq.jobs.timer import Timer
 from slaq.jobs.watch import watch_temporal
 from slaq.services.verbs import Verbs
 from slaq.store.database import Row, Statement, Steps, run_async
@@ -42,7 +42,6 @@ STALE = timedelta(seconds=20)
 RECOVERY = 5.0
 ATTEMPTS = 25
 GRACEFUL = 30.0
-LONGEST_RESTART = 5.0
 LOCK_TIMEOUT = "5s"
 
 
@@ -55,10 +54,10 @@ async def run_worker(
     setting is wrong or the login may not work here.
     """
     transport = transport_for(settings)
-    if not await _may_begin(settings, conninfo, stop):
+    if not await may_begin(settings, conninfo, stop):
         return
     # enough for every job, every ticket of the timer's pass and the recovery at once
-    async with _pool(conninfo, 2 * settings.concurrency + 2) as pool:
+    async with open_pool(conninfo, 2 * settings.concurrency + 2) as pool:
         grace = timedelta(seconds=settings.grace)
         timer = Timer(pool, settings.schema, settings.concurrency, settings.loop_interval, grace)
         verbs = Verbs(SlaBackendFactory(settings).get_backend(), DatabaseClock(), settings.schema)
@@ -77,7 +76,7 @@ async def run_worker(
             loops.append(("timer", lambda: timer.run(stop)))
         async with asyncio.TaskGroup() as group:
             for name, loop in loops:
-                group.create_task(_keep_running(name, loop, stop), name=name)
+                group.create_task(keep_running(name, loop, stop), name=name)
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
@@ -93,32 +92,6 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
-
-
-async def _keep_running(name: str, loop: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Run ``loop`` again whenever it ends before ``stop`` is set, waiting longer each time it ends soon."""
-    failures = 0
-    while not stop.is_set():
-        started = monotonic()
-        try:
-            await loop()
-            if not stop.is_set():
-                _log.warning("the %s loop ended by itself and is started again", name)
-        except Exception as error:
-            reason = _reason(error)
-            if isinstance(reason, psycopg.errors.UndefinedFunction):
-                raise SchemaOutdated("the database does not fit this release: run `slaq migrate`") from error
-            _log.warning("the %s loop failed and is started again: %s", name, reason)
-            _log.debug("why the %s loop failed", name, exc_info=True)
-        failures = 0 if monotonic() - started > LONGEST_RESTART else failures + 1
-        await sleep(min(0.25 * 2 ** min(failures, 10), LONGEST_RESTART), stop)
-
-
-def _reason(error: BaseException) -> BaseException:
-    """The first failure of a group, and what the engine's own errors hide."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
 
 
 async def _run_queue(app: App, settings: Settings, stop: asyncio.Event) -> None:
@@ -160,7 +133,7 @@ async def _recover(pool: AsyncConnectionPool[AsyncConnection[Any]], settings: Se
         await sleep(RECOVERY, stop)
 
 
-async def _may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> bool:
+async def may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> bool:
     """Refuse a database that does not fit, wait for one that is not there yet; false when stopped meanwhile."""
     while not stop.is_set():
         try:
@@ -189,7 +162,7 @@ def _check(schema: str) -> Steps[Row]:
 
 
 @asynccontextmanager
-async def _pool(conninfo: str, size: int) -> AsyncGenerator[AsyncConnectionPool[AsyncConnection[Any]], None]:
+async def open_pool(conninfo: str, size: int) -> AsyncGenerator[AsyncConnectionPool[AsyncConnection[Any]], None]:
     pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
         conninfo,
         kwargs={"autocommit": True, "application_name": "slaq worker"},

@@ -19,9 +19,8 @@ from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from slaq.config import Settings
-from slaq.jobs.worker import _keep_running as keep_running
-from slaq.jobs.worker import _may_begin as may_begin
-from slaq.jobs.worker import _pool as open_pool
+from slaq.jobs.loops import keep_running
+from slaq.jobs.worker import may_begin, open_pool
 from slaq.store.health import INTERVAL, Health, new_worker_id
 from slaq.temporal.activities import SlaActivities
 from slaq.temporal.client import connect, serves, task_queue

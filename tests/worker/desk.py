@@ -141,7 +141,7 @@ def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 def pool_of(dsn: str, size: int = 5) -> AbstractAsyncContextManager[AsyncConnectionPool[AsyncConnection[Any]]]:
     """A pool as the worker has one."""
-    return worker_module._pool(dsn, size)
+    return worker_module.open_pool(dsn, size)
 
 
 @attrs.define

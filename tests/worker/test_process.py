@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from slaq.commands.worker import worker as command
 from slaq.config import Settings
 from slaq.errors import ConfigurationError
-from slaq.jobs import worker as worker_module
+from slaq.jobs import loops
 from slaq.jobs.engine import make_app
 from slaq.jobs.tasks import add_tasks
 from slaq.jobs.worker import run_worker
@@ -302,8 +302,8 @@ async def test_a_loop_that_fails_for_hours_is_started_again(monkeypatch: pytest.
     async def failing() -> None:
         raise ExceptionGroup("", [psycopg.errors.ReadOnlySqlTransaction("a replica")])
 
-    monkeypatch.setattr(worker_module, "sleep", sleep)
-    await worker_module._keep_running("timer", failing, stop)
+    monkeypatch.setattr(loops, "sleep", sleep)
+    await loops.keep_running("timer", failing, stop)
     assert slept[:5] == [0.5, 1, 2, 4, 5]
     assert slept[-1] == 5
 
