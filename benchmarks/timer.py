@@ -34,6 +34,7 @@ OPEN = (10_000, 100_000, 1_000_000)
 DUE = (0, 100, 1000)
 BACKLOG = 10_000
 WARM = 500
+SLICES = 10
 CALLS = 2000
 SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "max_wal_size": "4GB"}
 TENANT = "acme"
@@ -136,25 +137,45 @@ async def _swept(dsn: str, due: int) -> float:
 
 
 def _backlog(place: Place, conn: Connection[Any]) -> Iterator[Row]:
-    one = _bare_commits(place.app)
-    four = asyncio.run(_bare_commits_of_four(place.app))
-    yield Row("bare commits of one row, one connection", one, 1000 / one, 1.0)
-    yield Row("bare commits of one row, four connections", four, 1000 / four, four / one)
+    """In slices, with bare commits between them: a machine's disk and neighbours change from second to second."""
     _fill(place, conn, BACKLOG, BACKLOG)
-    rate = BACKLOG / asyncio.run(_swept(place.app, BACKLOG))
+    one, four, rates = asyncio.run(_slices(place.app))
     told = place.superuser.execute(
-        "SELECT (SELECT count(*) FROM slaq.sla_notifications), (SELECT count(*) FROM slaq.procrastinate_jobs WHERE queue_name = 'sla-events')"
+        "SELECT (SELECT count(*) FROM slaq.sla_notifications),"
+        " (SELECT count(*) FROM slaq.procrastinate_jobs WHERE queue_name = 'sla-events')"
     ).fetchone()
     assert told == (BACKLOG + WARM, BACKLOG + WARM), told
-    yield Row(f"{BACKLOG:,} due tickets told, one process", rate, 1000 / rate, rate / one)
+    yield _row("bare commits of one row, one connection", one, one)
+    yield _row("bare commits of one row, four connections", four, one)
+    yield _row(f"{BACKLOG:,} due tickets told, one process", rates, one)
 
 
-def _bare_commits(dsn: str, seconds: float = 2.0) -> float:
+async def _slices(dsn: str) -> tuple[list[float], list[float], list[float]]:
+    one, four, rates = [], [], []
+    async with _pool(dsn) as pool:
+        timer = Timer(pool, "slaq")
+        for _ in range(WARM // 100):
+            await timer.run_pass()
+        for _ in range(SLICES):
+            one.append(await asyncio.to_thread(_bare_commits, dsn, 0.5))
+            four.append(await _bare_commits_of_four(dsn, 0.5))
+            started = perf_counter()
+            for _ in range(BACKLOG // SLICES // 100):
+                await timer.run_pass()
+            rates.append(BACKLOG / SLICES / (perf_counter() - started))
+    return one, four, rates
+
+
+def _row(what: str, rates: list[float], bare: list[float]) -> Row:
+    return Row(what, median(rates), 1000 / median(rates), median(r / b for r, b in zip(rates, bare, strict=True)))
+
+
+def _bare_commits(dsn: str, seconds: float) -> float:
     with psycopg.connect(dsn, autocommit=True) as conn:
         return _rate(lambda: conn.execute("INSERT INTO bare (value) VALUES ('x')"), seconds)
 
 
-async def _bare_commits_of_four(dsn: str, seconds: float = 2.0) -> float:
+async def _bare_commits_of_four(dsn: str, seconds: float) -> float:
     async def insert() -> int:
         async with pool.connection() as conn:
             count, until = 0, perf_counter() + seconds
@@ -182,16 +203,19 @@ def _calls(conn: Connection[Any]) -> Iterator[Row]:
         with conn.transaction():
             service.sync_ticket(conn, Ticket(**{**_fields(ticket), **changes}))
 
-    bare = _each(tickets, insert)
-    for what, call in (
-        ("bare insert and commit", insert),
-        ("sync_ticket of a new ticket", sync),
-        ("sync_ticket that changes nothing", sync),
-        ("sync_ticket that pauses", lambda ticket: sync(ticket, status_id="waiting")),
-        ("sync_ticket that resumes", sync),
-    ):
-        rate = _each(tickets, call)
-        yield Row(what, rate, 1000 / rate, rate / bare)
+    calls: dict[str, Callable[[Ticket], None]] = {
+        "bare insert and commit": insert,
+        "sync_ticket of a new ticket": sync,
+        "sync_ticket that changes nothing": sync,
+        "sync_ticket that pauses": lambda ticket: sync(ticket, status_id="waiting"),
+        "sync_ticket that resumes": sync,
+    }
+    rates: dict[str, list[float]] = {what: [] for what in calls}
+    for some in range(SLICES):
+        for what, call in calls.items():
+            rates[what].append(_each(tickets[some::SLICES], call))
+    for what in calls:
+        yield _row(what, rates[what], rates["bare insert and commit"])
 
 
 def _each(tickets: list[Ticket], call: Callable[[Ticket], None]) -> float:
