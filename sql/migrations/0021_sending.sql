@@ -154,7 +154,7 @@ CREATE FUNCTION slaq.waiting_jobs(p_queue text, p_selector jsonb) RETURNS SETOF 
 LANGUAGE sql STABLE SET search_path = slaq, pg_temp
 BEGIN ATOMIC
     SELECT id FROM slaq.procrastinate_jobs
-    WHERE queue_name = p_queue AND status = 'todo' AND CASE
+    WHERE queue_name = p_queue AND task_name = 'slaq:' || p_queue AND status = 'todo' AND CASE
         WHEN p_selector ? 'id' THEN id = (p_selector ->> 'id')::bigint
         ELSE coalesce(args -> 'meta' ->> 'key', '') = coalesce(p_selector ->> 'key', '')
     END

@@ -8,12 +8,12 @@ DECLARE
 BEGIN
     IF EXISTS (
         SELECT FROM slaq.procrastinate_jobs
-        WHERE queue_name = p_queue AND status = 'todo' AND scheduled_at IS NOT NULL AND scheduled_at <= moment
+        WHERE queue_name = p_queue AND task_name = 'slaq:' || p_queue AND status = 'todo' AND scheduled_at IS NOT NULL AND scheduled_at <= moment
     ) THEN
         UPDATE slaq.procrastinate_jobs SET scheduled_at = NULL
         WHERE id = ANY (ARRAY(
             SELECT id FROM slaq.procrastinate_jobs
-            WHERE queue_name = p_queue AND status = 'todo' AND scheduled_at IS NOT NULL AND scheduled_at <= moment
+            WHERE queue_name = p_queue AND task_name = 'slaq:' || p_queue AND status = 'todo' AND scheduled_at IS NOT NULL AND scheduled_at <= moment
             ORDER BY scheduled_at LIMIT 1000 FOR UPDATE SKIP LOCKED
         ));
     END IF;
@@ -33,13 +33,13 @@ BEGIN
     IF p_groups IS NOT NULL THEN
         SELECT coalesce(jsonb_object_agg(name, size), '{}') INTO active FROM (
             SELECT args -> 'meta' -> 'group' ->> 'id' AS name, count(*) AS size FROM slaq.procrastinate_jobs
-            WHERE status = 'doing' AND queue_name = q.name AND args -> 'meta' ? 'group' GROUP BY 1
+            WHERE status = 'doing' AND queue_name = q.name AND task_name = 'slaq:' || q.name AND args -> 'meta' ? 'group' GROUP BY 1
         ) AS groups;
     END IF;
     FOR job IN
         SELECT j.id, j.lock, j.args -> 'meta' -> 'group' ->> 'id' AS grp, j.args -> 'meta' -> 'group' ->> 'tier' AS tier
         FROM slaq.procrastinate_jobs j
-        WHERE j.queue_name = q.name AND j.status = 'todo' AND j.scheduled_at IS NULL
+        WHERE j.queue_name = q.name AND j.task_name = 'slaq:' || q.name AND j.status = 'todo' AND j.scheduled_at IS NULL
             AND (j.lock IS NULL OR NOT EXISTS (
                 SELECT FROM slaq.procrastinate_jobs b WHERE b.lock = j.lock AND b.status = 'doing'
             ))
@@ -88,13 +88,13 @@ BEGIN
         chosen := slaq.runnable_jobs(q, p_limit, p_groups);
     ELSIF p_early THEN
         chosen := ARRAY(
-            SELECT j.id FROM slaq.procrastinate_jobs j WHERE j.queue_name = p_queue AND j.status = 'todo'
+            SELECT j.id FROM slaq.procrastinate_jobs j WHERE j.queue_name = p_queue AND j.task_name = 'slaq:' || p_queue AND j.status = 'todo'
             ORDER BY j.priority DESC, j.id LIMIT p_limit FOR UPDATE SKIP LOCKED
         );
     ELSE
         chosen := ARRAY(
             SELECT j.id FROM slaq.procrastinate_jobs j
-            WHERE j.queue_name = p_queue AND j.status = 'todo' AND j.scheduled_at IS NULL
+            WHERE j.queue_name = p_queue AND j.task_name = 'slaq:' || p_queue AND j.status = 'todo' AND j.scheduled_at IS NULL
                 AND j.priority BETWEEN coalesce(p_min_priority, -2147483648) AND coalesce(p_max_priority, 2147483647)
             ORDER BY j.priority DESC, j.id LIMIT p_limit FOR UPDATE SKIP LOCKED
         );
@@ -150,7 +150,7 @@ BEGIN
     -- The ids lead to the rows: the empty string keeps the planner from the index on queues.
     WITH settled AS (
         UPDATE slaq.procrastinate_jobs j SET status = 'succeeded', attempts = j.attempts + 1, abort_requested = false
-        WHERE j.id = ANY (p_ids) AND j.queue_name || '' = p_queue AND (j.status = 'doing' OR (p_queued AND j.status = 'todo'))
+        WHERE j.id = ANY (p_ids) AND j.queue_name || '' = p_queue AND j.task_name = 'slaq:' || p_queue AND (j.status = 'doing' OR (p_queued AND j.status = 'todo'))
             AND (p_attempts IS NULL OR j.attempts = p_attempts[array_position(p_ids, j.id)])
         RETURNING j.id
     )
@@ -213,7 +213,7 @@ BEGIN
     ), held AS MATERIALIZED (
         SELECT j.id, j.attempts, j.args -> 'meta' AS meta, j.lock, j.queueing_lock, given.is_final, given.retry_in
         FROM slaq.procrastinate_jobs j JOIN given ON given.id = j.id
-        WHERE j.id = ANY (p_ids) AND j.queue_name || '' = p_queue AND j.status IN ('todo', 'doing') AND (given.attempt IS NULL OR j.attempts = given.attempt)
+        WHERE j.id = ANY (p_ids) AND j.queue_name || '' = p_queue AND j.task_name = 'slaq:' || p_queue AND j.status IN ('todo', 'doing') AND (given.attempt IS NULL OR j.attempts = given.attempt)
         ORDER BY j.id FOR UPDATE OF j
     ), decided AS (
         SELECT id, renamed, coalesce(retry_in, slaq.retry_delay(meta, attempts)) AS wait,
@@ -256,7 +256,7 @@ BEGIN ATOMIC
         INSERT INTO slaq.job_heartbeats (job_id, touched_at)
         SELECT j.id, clock_timestamp() FROM unnest(p_ids, p_attempts) AS given (id, attempt)
         JOIN slaq.procrastinate_jobs j ON j.id = given.id
-        WHERE j.queue_name = p_queue AND j.status = 'doing' AND (given.attempt IS NULL OR j.attempts = given.attempt)
+        WHERE j.queue_name = p_queue AND j.task_name = 'slaq:' || p_queue AND j.status = 'doing' AND (given.attempt IS NULL OR j.attempts = given.attempt)
         ON CONFLICT (job_id) DO UPDATE SET touched_at = excluded.touched_at
         RETURNING job_id
     )

@@ -121,12 +121,12 @@ DECLARE
 BEGIN
     active := ARRAY(
         SELECT id FROM slaq.procrastinate_jobs
-        WHERE id = ANY (p_ids) AND queue_name = p_queue AND status = 'doing' ORDER BY id FOR UPDATE
+        WHERE id = ANY (p_ids) AND queue_name = p_queue AND task_name = 'slaq:' || p_queue AND status = 'doing' ORDER BY id FOR UPDATE
     );
     WITH changed AS (
         UPDATE slaq.procrastinate_jobs
         SET status = CASE status WHEN 'doing' THEN 'aborted' ELSE 'cancelled' END::slaq.procrastinate_job_status, abort_requested = false
-        WHERE id = ANY (p_ids) AND queue_name = p_queue AND status IN ('todo', 'doing')
+        WHERE id = ANY (p_ids) AND queue_name = p_queue AND task_name = 'slaq:' || p_queue AND status IN ('todo', 'doing')
         RETURNING id
     )
     SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO cancelled FROM changed;
@@ -160,7 +160,7 @@ CREATE FUNCTION slaq.resume_jobs(p_queue text, p_ids bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM (
-        SELECT id FROM slaq.procrastinate_jobs WHERE id = ANY (p_ids) AND queue_name = p_queue ORDER BY id OFFSET 0
+        SELECT id FROM slaq.procrastinate_jobs WHERE id = ANY (p_ids) AND queue_name = p_queue AND task_name = 'slaq:' || p_queue ORDER BY id OFFSET 0
     ) AS named
     WHERE slaq.reopen_job(id, ARRAY['cancelled', 'aborted'], 0);
 END;
@@ -170,7 +170,7 @@ CREATE FUNCTION slaq.retry_jobs(p_queue text, p_ids bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM (
-        SELECT id FROM slaq.procrastinate_jobs WHERE id = ANY (p_ids) AND queue_name = p_queue ORDER BY id OFFSET 0
+        SELECT id FROM slaq.procrastinate_jobs WHERE id = ANY (p_ids) AND queue_name = p_queue AND task_name = 'slaq:' || p_queue ORDER BY id OFFSET 0
     ) AS named
     WHERE slaq.reopen_job(id, ARRAY['failed'], 1);
 END;
@@ -200,7 +200,7 @@ BEGIN
         RAISE EXCEPTION 'queue "%" has not the policy key_strict_fifo, so nothing blocks its keys', p_queue USING ERRCODE = 'SQ400';
     END IF;
     RETURN QUERY SELECT DISTINCT args -> 'meta' ->> 'key' FROM slaq.procrastinate_jobs
-        WHERE queue_name = p_queue AND status = 'failed' AND lock IS NOT NULL ORDER BY 1;
+        WHERE queue_name = p_queue AND task_name = 'slaq:' || p_queue AND status = 'failed' AND lock IS NOT NULL ORDER BY 1;
 END
 $$;
 
@@ -213,7 +213,7 @@ BEGIN ATOMIC
     SELECT j.id, j.args -> 'meta' -> 'source' ->> 'queue',
         coalesce(p_filter ->> 'destination', j.args -> 'meta' -> 'source' ->> 'queue')
     FROM slaq.procrastinate_jobs j
-    WHERE j.queue_name = p_queue AND j.status = 'todo'
+    WHERE j.queue_name = p_queue AND j.task_name = 'slaq:' || p_queue AND j.status = 'todo'
         AND coalesce(p_filter ->> 'destination', j.args -> 'meta' -> 'source' ->> 'queue') IS NOT NULL
         AND (NOT p_filter ? 'source' OR j.args -> 'meta' -> 'source' ->> 'queue' = p_filter ->> 'source')
         AND (NOT p_filter ? 'ids' OR j.id = ANY (ARRAY(SELECT jsonb_array_elements_text(p_filter -> 'ids')::bigint)))

@@ -132,3 +132,24 @@ def test_one_notification_a_statement_and_none_for_deferred_jobs(sync, admin, ds
         heard = list(listener.notifies(timeout=0.5))
     assert len(heard) == 2
     assert json.loads(heard[0].payload)["type"] == "job_inserted"
+
+
+def test_no_verb_reaches_a_plain_task_in_a_queue_of_the_same_name(app_conn, superuser_dsn):
+    """slaq's own jobs, and the application's Procrastinate tasks, are nobody's but their worker's."""
+    with psycopg.connect(superuser_dsn, autocommit=True) as superuser:
+        (plain,) = superuser.execute(
+            "INSERT INTO slaq.procrastinate_jobs (queue_name, task_name, args) "
+            "VALUES ('sla', 'sla-send-email', '{}') RETURNING id"
+        ).fetchone()
+    queue = SyncJobQueue()
+    queue.create_queue(app_conn, "sla")
+    assert queue.fetch(app_conn, "sla") == []
+    assert queue.find_jobs(app_conn, "sla") == []
+    assert queue.delete_job(app_conn, "sla", plain) == 0
+    for verb in (queue.complete, queue.fail, queue.cancel, queue.resume, queue.retry, queue.touch):
+        assert verb(app_conn, "sla", plain).affected == 0
+    queue.delete_queue(app_conn, "sla")
+    app_conn.commit()
+    with psycopg.connect(superuser_dsn, autocommit=True) as superuser:
+        status = superuser.execute("SELECT status::text FROM slaq.procrastinate_jobs WHERE id = %s", [plain]).fetchone()
+    assert status == ("todo",)
