@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has accounts t
 @pytest.fixture
 def place() -> Iterator[Path]:
     """An empty directory with a short path that the server's account can reach, also if we are root."""
-    directory = Path(f"/tmp/slaq-test-{os.getpid()}-{time.monotonic_ns()}")
+    directory = Path(tempfile.gettempdir(), f"slaq-test-{os.getpid()}-{time.monotonic_ns()}")
     directory.mkdir(mode=0o755)
     directory.chmod(0o755)
     yield directory
