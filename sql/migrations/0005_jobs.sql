@@ -33,10 +33,12 @@ BEGIN
 END
 $$;
 CREATE TRIGGER give_up_queueing_lock BEFORE UPDATE ON slaq.procrastinate_jobs FOR EACH ROW
-    WHEN (OLD.status = 'doing' AND NEW.status = 'todo') EXECUTE FUNCTION slaq.give_up_queueing_lock();
+    WHEN (OLD.status = 'doing' AND NEW.status = 'todo' AND NEW.task_name NOT LIKE 'slaq:%')
+    EXECUTE FUNCTION slaq.give_up_queueing_lock();
 
 -- Give back the jobs of workers that are gone or whose heart stopped. Everything here may be run twice; a job that
--- takes its worker down again and again fails at last.
+-- takes its worker down again and again fails at last. The jobs of queues, named slaq:..., keep locks, retry limits and
+-- dead letters by rules of their own.
 CREATE FUNCTION slaq.recover_stalled_jobs(p_now timestamptz, p_stale interval, p_attempts integer) RETURNS SETOF bigint
 LANGUAGE sql VOLATILE SET search_path = slaq, pg_temp
 BEGIN ATOMIC
@@ -49,7 +51,7 @@ BEGIN ATOMIC
         attempts = j.attempts + 1,
         abort_requested = false,
         worker_id = NULL
-    WHERE j.status = 'doing' AND NOT EXISTS (
+    WHERE j.status = 'doing' AND j.task_name NOT LIKE 'slaq:%' AND NOT EXISTS (
         SELECT FROM slaq.procrastinate_workers w WHERE w.id = j.worker_id AND w.last_heartbeat > p_now - p_stale
     )
     RETURNING j.id;

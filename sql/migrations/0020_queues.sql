@@ -127,28 +127,3 @@ CREATE TRIGGER procrastinate_trigger_status_events_insert_v1
 CREATE TRIGGER procrastinate_trigger_status_events_update_v1
     AFTER UPDATE ON slaq.procrastinate_jobs REFERENCING OLD TABLE AS old_jobs NEW TABLE AS new_jobs
     FOR EACH STATEMENT EXECUTE FUNCTION slaq.note_changed_jobs();
-
--- Jobs of these queues keep their queueing locks by the rules of their policies.
-DROP TRIGGER give_up_queueing_lock ON slaq.procrastinate_jobs;
-CREATE TRIGGER give_up_queueing_lock BEFORE UPDATE ON slaq.procrastinate_jobs FOR EACH ROW
-    WHEN (OLD.status = 'doing' AND NEW.status = 'todo' AND NEW.task_name NOT LIKE 'slaq:%')
-    EXECUTE FUNCTION slaq.give_up_queueing_lock();
-
--- They have retry limits and dead letters of their own too: slaq.sweep_jobs recovers them, this the others.
-CREATE OR REPLACE FUNCTION slaq.recover_stalled_jobs(p_now timestamptz, p_stale interval, p_attempts integer) RETURNS SETOF bigint
-LANGUAGE sql VOLATILE SET search_path = slaq, pg_temp
-BEGIN ATOMIC
-    UPDATE slaq.procrastinate_jobs j SET
-        status = CASE
-            WHEN j.abort_requested THEN 'aborted'
-            WHEN j.attempts + 1 >= p_attempts THEN 'failed'
-            ELSE 'todo'
-        END::slaq.procrastinate_job_status,
-        attempts = j.attempts + 1,
-        abort_requested = false,
-        worker_id = NULL
-    WHERE j.status = 'doing' AND j.task_name NOT LIKE 'slaq:%' AND NOT EXISTS (
-        SELECT FROM slaq.procrastinate_workers w WHERE w.id = j.worker_id AND w.last_heartbeat > p_now - p_stale
-    )
-    RETURNING j.id;
-END;
