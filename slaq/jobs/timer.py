@@ -60,6 +60,8 @@ class Timer:
     interval: float = 1.0
     grace: timedelta = timedelta(seconds=60)
     name: str = "polling"
+    rescues: int = attrs.field(default=0, init=False)
+    """How many overdue tickets of Temporal's this process has told, since it began."""
 
     async def sweep(self) -> Pass:
         """Settle all that is due now."""
@@ -137,6 +139,7 @@ class Timer:
             done.told += told
             if told and document["backend"] == "temporal":
                 done.rescued += 1
+                self.rescues += 1
                 _log.warning(
                     "ticket %s of tenant %s is Temporal's, but was overdue: told by the poller", ticket_id, tenant
                 )
