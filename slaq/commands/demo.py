@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-import uuid
 from typing import Any
 
 import attrs
@@ -12,12 +12,19 @@ import click
 from rich.console import Console
 
 from slaq.config import load_settings
+from slaq.demo.database import database_of_its_own
 from slaq.demo.run import Course, run_demo
 from slaq.demo.temporal import missing_for_enterprise
-from slaq.postgres import EmbeddedPostgres
+from slaq.postgres import APP
 
 ENOUGH = 20
 FEW = 5
+_TELLERS = {
+    "temporal": "temporal",
+    "polling": "polling",
+    "rescue": "polling, of Temporal's tickets while it was down or waking",
+    "application": "the application's own calls, of what was due before",
+}
 
 
 @click.command()
@@ -31,21 +38,27 @@ def demo(seconds: float, forever: bool, database: str | None, edition: str, as_j
     """Run a service desk for a minute and count what was told.
 
     A fresh database on the embedded Postgres, three offices, two dozen tickets, real workers. Half of the tickets are
-    Temporal's, whose server is stopped midway for ten seconds. Exits 0 only if at least 20 crossings were expected, five
-    of each kind of ticket, and none was missed or told twice.
+    Temporal's, whose server is stopped midway for ten seconds. Ctrl-C or SIGTERM ends it early, with the summary. Exits
+    0 only if at least 20 crossings were expected, five of each kind of ticket, and none was missed or told twice.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     if edition == "enterprise" and (missing := missing_for_enterprise()):
         click.echo(f"{missing}: the demo runs as --edition community", err=True)
         edition = "community"
     settings = attrs.evolve(load_settings(), edition=edition, schema="slaq")
     console = Console(quiet=as_json, highlight=False)
     is_live = not as_json and sys.stdout.isatty()
-    length = None if forever else seconds
+    common: dict[str, Any] = {
+        "settings": settings, "seconds": None if forever else seconds, "console": console, "is_live": is_live,
+    }  # fmt: skip
     if database is not None:
-        summary = run_demo(Course(app_conninfo=database, admin_conninfo=database, grant_to=None, settings=settings,
-                                  seconds=length, console=console, is_live=is_live))  # fmt: skip
+        summary = run_demo(Course(app_conninfo=database, admin_conninfo=database, grant_to=None, **common))
     else:
-        summary = _on_embedded(settings, length, console, is_live=is_live)
+        with database_of_its_own(settings.directory) as (server, name):
+            console.print(f"embedded Postgres in {settings.directory}, database {name}", markup=False)
+            summary = run_demo(Course(
+                app_conninfo=server.conninfo(name), admin_conninfo=server.admin_conninfo(name), grant_to=APP, **common,
+            ))  # fmt: skip
     if as_json:
         click.echo(json.dumps(summary))
     else:
@@ -55,37 +68,21 @@ def demo(seconds: float, forever: bool, database: str | None, edition: str, as_j
         raise click.exceptions.Exit(1)
 
 
-def _on_embedded(settings: Any, seconds: float | None, console: Console, *, is_live: bool) -> dict[str, Any]:
-    """Run on a database of its own, dropped afterwards; the server is stopped if it was not running before."""
-    server = EmbeddedPostgres(settings.directory)
-    was_running = server.status().running
-    server.start()
-    name = f"demo_{uuid.uuid4().hex[:12]}"
-    server.ensure_database(name)
-    console.print(f"embedded Postgres in {settings.directory}, database {name}", markup=False)
-    try:
-        return run_demo(Course(
-            app_conninfo=server.conninfo(name), admin_conninfo=server.admin_conninfo(name), grant_to="slaq_app",
-            settings=settings, seconds=seconds, console=console, is_live=is_live,
-        ))  # fmt: skip
-    finally:
-        server.drop_database(name)
-        if not was_running:
-            server.stop()
-
-
 def _print(summary: dict[str, Any], console: Console, mail: str) -> None:
-    lateness = summary["lateness_ms"]
     console.print(
         f"\n{summary['tickets']} tickets: {summary['expected']} crossings expected, {summary['delivered']} delivered, "
         f"{summary['missed']} missed, {summary['duplicates']} told twice"
     )
-    console.print(f"lateness of the timers: p50 {lateness['p50']} ms, p99 {lateness['p99']} ms")
     for name, backend in summary["backends"].items():
         if backend["tickets"]:
             console.print(
                 f"  {name}: {backend['tickets']} tickets, {backend['expected']} expected, {backend['delivered']} delivered"
             )
-    told = ", ".join(f"{by} {count}" for by, count in summary["told_by"].items())
-    console.print(f"told by: {told} (a ticket of Temporal's is the poller's while Temporal is down)", markup=False)
-    console.print(f"the e-mails are in {mail}", markup=False)
+    console.print("told by")
+    for name, words in _TELLERS.items():
+        teller = summary["told_by"][name]
+        if teller["crossings"]:
+            late = teller["lateness_ms"]
+            lateness = "" if name == "application" else f", p50 {late['p50']} ms late, p99 {late['p99']} ms"
+            console.print(f"  {teller['crossings']:3} {words}{lateness}", soft_wrap=True)
+    console.print(f"the e-mails are in {mail}", markup=False, soft_wrap=True)

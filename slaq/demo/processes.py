@@ -1,51 +1,76 @@
-"""What runs beside the demo and ends with it: slaq's own workers, and the outage of Temporal."""
+"""Programs beside the demo: each ends with it, even when it is killed, and leaves a log for what went wrong."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import subprocess
-import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
-from slaq.demo.temporal import TemporalServer, die_with_parent
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 
 
 @attrs.define
-class Outage:
-    """Midway Temporal is stopped for ten seconds (a sixth of a short demo), and started again."""
+class Program:
+    """One program, which can be started again after it was stopped."""
 
-    server: TemporalServer
-    _is_down: bool = False
-    _is_over: bool = False
+    name: str
+    command: Sequence[str]
+    log: Path
+    environment: Mapping[str, str] | None = None
+    _process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
 
-    def take_place(self, elapsed: float, length: float) -> str | None:
-        """Do what is to be done by now, in seconds since the start; what happened, in words."""
-        began = 0.45 * length
-        if not self._is_down and not self._is_over and elapsed >= began:
-            self._is_down = True
-            self.server.stop()
-            return "* Temporal is stopped: the poller steps in"
-        if self._is_down and elapsed >= began + min(10.0, length / 6):
-            self._is_down, self._is_over = False, True
-            self.server.start()
-            return "* Temporal is started again"
-        return None
+    def start(self) -> None:
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                process_group=0,  # the Ctrl-C of the terminal is the demo's alone
+                preexec_fn=dying_with_us(),  # noqa: PLW1509
+            )  # fmt: skip
 
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
 
-@contextmanager
-def slaq_process(name: str, environment: Mapping[str, str]) -> Generator[None, None, None]:
-    """A real ``slaq`` command beside the demo; it ends with it, even when the demo is killed."""
-    command = [sys.executable, "-m", "slaq", name]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509, S603
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was started, and has ended without being asked to."""
+        return self._process is not None and self._process.poll() is not None
+
+    def send(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM, patience: float = 10.0) -> None:
+        """End it; by force when it has not ended after ``patience`` seconds."""
+        if self._process is None:
+            return
+        self.send(number)
         try:
-            process.wait(15)
+            self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def last_words(self, lines: int = 8) -> str:
+        """The end of its log."""
+        said = self.log.read_text("utf-8", "replace").strip().splitlines() if self.log.exists() else []
+        return "\n".join(f"    {line}" for line in said[-lines:]) or "    (nothing)"
+
+
+def dying_with_us() -> Callable[[], None]:
+    """What a child does first, so that the kernel kills it when the thread that started it is gone."""
+    parent = os.getpid()
+
+    def bind() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # killed in the meantime
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return bind

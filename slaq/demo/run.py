@@ -1,15 +1,14 @@
-"""The course of the demo: database, desk, tickets, worker, a minute of life, and the summary."""
+"""The course of the demo: database, desk, timers, a shift of a minute (or one after the other), and the summary."""
 
 from __future__ import annotations
 
-import os
+import signal
 import tomllib
-from collections.abc import Generator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from functools import partial
 from importlib.resources import files
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from itertools import count
 from time import sleep
 from typing import Any
 
@@ -24,11 +23,9 @@ from slaq.clock import Reading, monotonic
 from slaq.config import Settings
 from slaq.configuration import Configuration
 from slaq.demo.board import Board
-from slaq.demo.processes import Outage, slaq_process
 from slaq.demo.summary import summarise
-from slaq.demo.temporal import TemporalServer
-from slaq.demo.tickets import BOARDS, Desk, Step, opening, steps
-from slaq.errors import SlaqError
+from slaq.demo.tickets import BOARDS, Desk, is_polled, opening, steps
+from slaq.demo.timers import Timers, timers
 from slaq.hours import Entry, Holiday, Schedule
 from slaq.services.apply import apply
 from slaq.services.service import SyncSlaService
@@ -38,8 +35,14 @@ from slaq.store.queries import query
 from slaq.store.tenancy import run_with_tenant
 
 TENANT = "demo"
-SETTLING = timedelta(seconds=3)
-CONNECTING = 60.0  # seconds: the first start on a machine reads two servers from a cold disk
+SHIFT = 60.0
+"""Seconds of a shift when the demo goes on for ever."""
+LOOK = 0.25
+"""Seconds between two looks at the database."""
+SETTLING = 3.0
+"""Seconds that the timers have for what was due in the last moment, and during which nothing may be told twice."""
+PATIENCE = 20.0
+"""Seconds after which what is not told counts as missed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,35 +59,23 @@ class Course:
 
 
 def run_demo(course: Course) -> dict[str, Any]:
-    """Run it and return the summary."""
+    """Run it until its time is over or it is interrupted, and return the summary."""
     schema = course.settings.schema
     with psycopg.connect(course.admin_conninfo, autocommit=True) as admin:
         migrate(admin, schema)
         if course.grant_to:
             grant(admin, schema, course.grant_to, to_worker=True)
-    with psycopg.connect(course.app_conninfo) as conn, run_with_tenant(TENANT):
-        with conn.transaction():
+    with run_with_tenant(TENANT):
+        with psycopg.connect(course.app_conninfo) as conn:
             apply(conn, Configuration.parse(_desk()), schema=schema)
-        service = SyncSlaService(SlaBackendFactory(course.settings).get_backend(), schema=schema)
-        with _timers(course, conn) as outage:
-            desk = _open_desk(course, service, conn)
-            _live(course, service, conn, desk, outage)
-            until = _now(conn, schema)
-            sleep(SETTLING.total_seconds())
-        with conn.transaction():
-            summary = summarise(conn, schema, TENANT, sorted(desk.tickets), until)
-            return {**summary, "told_by": run(conn, _told_by(schema))}
-
-
-def _open_desk(course: Course, service: SyncSlaService, conn: Connection[Any]) -> Desk:
-    """Put the tickets in, each in a transaction of the host application."""
-    tickets = opening(_now(conn, course.settings.schema), demo_schedules(), course.seconds or 60)
-    desk = Desk({ticket.ticket_id: ticket for ticket in tickets})
-    poller = SyncSlaService(schema=course.settings.schema)
-    for number, ticket in enumerate(tickets, start=1):
-        with conn.transaction():
-            (poller if number // 4 % 2 else service).sync_ticket(conn, ticket, actor="demo")  # half of each kind
-    return desk
+        course.console.print("starting the timers ...")
+        with timers(course.app_conninfo, course.settings) as running:
+            if running.temporal is not None:
+                course.console.print(
+                    f"Temporal on {running.temporal.address}, its web UI: {_ui(running)}", markup=False
+                )
+            ticket_ids = _live(course, running)
+            return _settled(course, ticket_ids)
 
 
 def demo_schedules() -> dict[str, Schedule]:
@@ -105,115 +96,106 @@ def _schedule(table: dict[str, Any], shared: list[str]) -> Schedule:
     return Schedule(table["timezone"], entries, tuple(Holiday(f"2024-{day}", True, name) for day, name in yearly))
 
 
-def _live(course: Course, service: SyncSlaService, conn: Connection[Any], desk: Desk, outage: Outage | None) -> None:
-    """Let the script happen, and show the board meanwhile."""
-    board = Board(service, course.settings.schema, TENANT, {t.ticket_id: t.title for t in desk.tickets.values()})
-    started, length = monotonic(), course.seconds or 60
-    script = steps()
-    with Live(console=course.console, auto_refresh=False, transient=False) if course.is_live else _quiet() as live:
-        while course.seconds is None or monotonic() - started < length:
-            elapsed = monotonic() - started
-            while script and script[0].share * length <= elapsed:
-                _happen(course, script.pop(0), service, conn, desk, board)
-            if outage is not None and (news := outage.take_place(elapsed, length)):
-                _show(course, board, news)
-            for message in board.refresh(conn):
-                if live is None:
-                    course.console.print(f"{message.at:%H:%M:%S}  {message.text}", markup=False)
-            if live is not None:
-                left = "" if course.seconds is None else f", {max(length - elapsed, 0):.0f} s left"
-                told = _told_words(conn, course.settings.schema)
-                note = f"slaq demo: {len(desk.tickets)} tickets{left}; {told}; Ctrl-C stops it"
-                live.update(board.render(note), refresh=True)
-            sleep(0.5)
+def _live(course: Course, running: Timers) -> list[str]:
+    """Show one shift, or shift after shift, until the end or an interrupt; the ids of the tickets that came in."""
+    schema = course.settings.schema
+    service = SyncSlaService(SlaBackendFactory(course.settings).get_backend(), schema=schema)
+    ticket_ids: list[str] = []
+    with (
+        Live(console=course.console, auto_refresh=False) if course.is_live else nullcontext() as live,
+        psycopg.connect(course.app_conninfo) as conn,
+        suppress(KeyboardInterrupt),
+    ):
+        board = Board(service, schema, TENANT, course.console, live)
+        for number in range(1) if course.seconds is not None else count():
+            opened = _now(conn, schema)
+            tickets = opening(opened.database_now, demo_schedules(), course.seconds or SHIFT, number)
+            desk = Desk(service, conn, tickets)
+            board.titles = {ticket.ticket_id: ticket.title for ticket in tickets.values()}
+            _open(desk, schema, ticket_ids)
+            _work(course, running, desk, board, opened)
+            if course.seconds is None:
+                board.say("* the shift ends: what is open is resolved, and new tickets come in")
+                _close(desk)
+    return ticket_ids
 
 
-def _happen(
-    course: Course, step: Step, service: SyncSlaService, conn: Connection[Any], desk: Desk, board: Board
-) -> None:
+def _open(desk: Desk, schema: str, ticket_ids: list[str]) -> None:
+    """Put the tickets in, each in a transaction of the host application."""
+    poller = SyncSlaService(schema=schema)
+    for number, ticket in desk.tickets.items():
+        with desk.conn.transaction():
+            (poller if is_polled(number) else desk.service).sync_ticket(desk.conn, ticket, actor="demo")
+        ticket_ids.append(ticket.ticket_id)
+
+
+def _close(desk: Desk) -> None:
+    for number in desk.tickets:
+        with desk.conn.transaction():
+            desk.save(number, status_id="closed")
+
+
+def _work(course: Course, running: Timers, desk: Desk, board: Board, opened: Reading) -> None:
+    """Let the script happen until the shift is over, and show the board meanwhile."""
+    length = course.seconds or SHIFT
+    script = _script(running, desk, length)
+    while (elapsed := (opened.now - opened.database_now).total_seconds()) < length:
+        running.check()
+        while script and script[0][0] <= elapsed:
+            _, event, act = script.pop(0)
+            with desk.conn.transaction():
+                act()
+            board.say(event)
+        left = "for ever" if course.seconds is None else f"{length - elapsed:.0f} s left"
+        board.refresh(desk.conn, f"slaq demo: {left}, Ctrl-C stops it{_state(running)}")
+        sleep(LOOK)
+
+
+def _script(running: Timers, desk: Desk, length: float) -> list[tuple[float, str, Callable[[], None]]]:
+    """What happens at which second, in order: to the tickets, and midway to Temporal."""
+    script: list[tuple[float, str, Callable[[], None]]] = [
+        (step.share * length, f"* {desk.tickets[step.number].ticket_id} {step.what}", partial(step.act, desk))
+        for step in steps()
+    ]
+    if running.temporal is not None:
+        down = 0.45 * length
+        outage = min(10.0, length / 6)
+        script += [
+            (down, "* Temporal is stopped: the poller steps in", partial(running.temporal.stop, signal.SIGKILL)),
+            (down + outage, "* Temporal is started again", running.temporal.launch),
+        ]
+    return sorted(script, key=lambda happening: happening[0])
+
+
+def _state(running: Timers) -> str:
+    if running.temporal is None:
+        return ""
+    return f"; Temporal is {'up' if running.temporal.is_up() else 'DOWN'}: {_ui(running)}"
+
+
+def _ui(running: Timers) -> str:
+    return "" if running.temporal is None else f"http://127.0.0.1:{running.temporal.ui_port}"
+
+
+def _settled(course: Course, ticket_ids: list[str]) -> dict[str, Any]:
+    """The summary of what was due by now, once all of it is told or nobody can hope for it any more."""
+    with psycopg.connect(course.app_conninfo) as conn:
+        until = _now(conn, course.settings.schema).database_now
+        started = monotonic()
+        sleep(SETTLING)
+        while True:
+            with conn.transaction():
+                summary = summarise(conn, course.settings.schema, TENANT, ticket_ids, until)
+            if not summary["missed"] or monotonic() - started > PATIENCE:
+                return summary
+            sleep(LOOK)
+
+
+def _now(conn: Connection[Any], schema: str) -> Reading:
     with conn.transaction():
-        step.act(service, conn, desk)
-    _show(course, board, f"* {step.ticket_id} {step.what}")
-
-
-def _show(course: Course, board: Board, event: str) -> None:
-    board.events.append(event)
-    if not course.is_live:
-        course.console.print(board.events[-1], markup=False)
-
-
-@contextmanager
-def _quiet() -> Generator[None, None, None]:
-    yield None
-
-
-def _now(conn: Connection[Any], schema: str) -> datetime:
-    with conn.transaction():
-        return run(conn, _database_time(schema)).now
+        return run(conn, _database_time(schema))
 
 
 def _database_time(schema: str) -> Steps[Reading]:
     rows = yield Statement(query("timer", "now", schema), {})
     return Reading(rows[0][0])
-
-
-def _told_words(conn: Connection[Any], schema: str) -> str:
-    with conn.transaction():
-        told = run(conn, _told_by(schema))
-    return "told by " + ", ".join(f"{by} {count}" for by, count in told.items()) if told else "nothing told yet"
-
-
-def _told_by(schema: str) -> Steps[dict[str, int]]:
-    """How many crossings each timer has claimed, and the application's own calls."""
-    yield Statement(query("tickets", "set_tenant", schema), {"tenant": TENANT})
-    rows = yield Statement(query("temporal", "told_by", schema), {"tenant": TENANT})
-    return {row[0]: row[1] for row in rows}
-
-
-@contextmanager
-def _timers(course: Course, conn: Connection[Any]) -> Generator[Outage | None, None, None]:
-    """The workers of the edition, and for Enterprise a Temporal server whose outage is yet to come."""
-    if course.settings.edition == "community":
-        with slaq_process("worker", environment(course)):
-            yield None
-        return
-    with (
-        TemporaryDirectory(prefix="slaq-temporal-") as directory,
-        TemporalServer(Path(directory) / "temporal.db", with_ui=True) as server,
-    ):
-        course.console.print(
-            f"Temporal on {server.address}, its web UI on http://127.0.0.1:{server.ui_port}", markup=False
-        )
-        surroundings = {**environment(course), "TEMPORAL_ADDRESS": server.address, "SLAQ_GRACE": "2"}
-        with slaq_process("worker", surroundings), slaq_process("temporal-worker", surroundings):
-            _wait_for_temporal(conn, course.settings.schema)
-            yield Outage(server)
-
-
-def _wait_for_temporal(conn: Connection[Any], schema: str) -> None:
-    """Until a worker vouches for it: tickets that start sooner belong to the poller."""
-    started = monotonic()
-    while monotonic() - started < CONNECTING:
-        with conn.transaction():
-            if run(conn, _is_temporal_up(schema)):
-                return
-        sleep(0.2)
-    raise SlaqError("no worker reached the demo's Temporal server in time")
-
-
-def _is_temporal_up(schema: str) -> Steps[bool]:
-    rows = yield Statement(query("temporal", "is_temporal_up", schema), {})
-    return bool(rows[0][0])
-
-
-def environment(course: Course) -> dict[str, str]:
-    """What the demo's workers are told."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
-    return {
-        **inherited,
-        "SLAQ_DATABASE_URL": course.app_conninfo,
-        "SLAQ_SCHEMA": course.settings.schema,
-        "SLAQ_EDITION": course.settings.edition,
-        "SLAQ_DIRECTORY": str(course.settings.directory),
-        "SLAQ_LOG_LEVEL": "ERROR",
-    }

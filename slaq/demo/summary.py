@@ -17,12 +17,15 @@ from slaq.store.queries import query
 from slaq.store.tickets import instant, read_ticket
 from slaq.timeline import Record, expected
 
+TELLERS = ("temporal", "polling", "rescue", "application")
+"""Who tells; a rescue is the poller's telling of a ticket that is Temporal's."""
+
 _Key = tuple[str, str, int, datetime, bool]
 
 
 @attrs.frozen(kw_only=True)
 class Latency:
-    """Milliseconds between the moment a crossing could be told and the moment it was claimed."""
+    """Milliseconds between the moment a crossing could be told and the moment it was claimed; none without any."""
 
     p50: float | None
     p99: float | None
@@ -40,6 +43,14 @@ class Tally:
     lateness_ms: Latency
 
 
+@attrs.frozen(kw_only=True)
+class Teller:
+    """What one timer told, or the application's own calls."""
+
+    crossings: int
+    lateness_ms: Latency
+
+
 @attrs.define
 class _Count:
     tickets: int = 0
@@ -47,6 +58,7 @@ class _Count:
     missed: int = 0
     duplicates: int = 0
     lateness: list[float] = attrs.field(factory=list)
+    told: list[tuple[str, float]] = attrs.field(factory=list)
 
     def tally(self) -> Tally:
         return Tally(
@@ -73,6 +85,7 @@ def summarise(
             setattr(total, field.name, getattr(total, field.name) + getattr(count, field.name))
     summary: dict[str, Any] = attrs.asdict(total.tally())
     summary["backends"] = {name: attrs.asdict(count.tally()) for name, count in counts.items()}
+    summary["told_by"] = {name: attrs.asdict(_teller(name, total.told)) for name in TELLERS}
     return summary
 
 
@@ -94,6 +107,17 @@ def _add(count: _Count, page: TicketPage, wanted: Sequence[Record], until: datet
     count.missed += (must - done).total() + sum(1 for row in rows if row["crossing_id"] in unsent)
     count.duplicates += (done - must).total() + sum(times - 1 for times in shown.values())
     count.lateness += [_lateness(row) for row in rows if row["claimed_by"] != "application"]
+    count.told += [(_teller_of(row, page.status.backend), _lateness(row)) for row in rows]
+
+
+def _teller_of(row: dict[str, Any], backend: str) -> str:
+    by: str = row["claimed_by"]
+    return "rescue" if (by, backend) == ("polling", "temporal") else by
+
+
+def _teller(name: str, told: Sequence[tuple[str, float]]) -> Teller:
+    lateness = [late for by, late in told if by == name]
+    return Teller(crossings=len(lateness), lateness_ms=_latency(lateness))
 
 
 def _wanted(record: Record) -> _Key:

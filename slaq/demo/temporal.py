@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
+import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from time import sleep
@@ -15,10 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from slaq.clock import monotonic
+from slaq.demo.processes import Program
 from slaq.errors import SlaqError
 
-_PR_SET_PDEATHSIG = 1
-_BOOT = 30.0
+_BOOT = 60.0
 
 
 class TemporalServer:
@@ -31,7 +30,13 @@ class TemporalServer:
         self.file = file
         self.port = _free_port()
         self.ui_port = _free_port() if with_ui else None
-        self._process: subprocess.Popen[bytes] | None = None
+        ui = ["--headless"] if self.ui_port is None else ["--ui-port", str(self.ui_port)]
+        self._program = Program(
+            "the Temporal server",
+            [temporal_binary(), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(self.port),
+             "--db-filename", str(file), "--log-level", "error", *ui],
+            file.with_suffix(".log"),
+        )  # fmt: skip
 
     @property
     def address(self) -> str:
@@ -39,43 +44,44 @@ class TemporalServer:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
+        return self._program.pid
+
+    def launch(self) -> None:
+        """Start, or start again on the same port, without waiting for it."""
+        self._program.start()
 
     def start(self) -> None:
-        """Start, or start again on the same port, and wait until it accepts connections."""
-        ui = ["--headless"] if self.ui_port is None else ["--ui-port", str(self.ui_port)]
-        self._process = subprocess.Popen(  # noqa: S603
-            [temporal_binary(), "server", "start-dev", "--port", str(self.port), "--db-filename", str(self.file),
-             "--log-level", "never", *ui],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent,  # noqa: PLW1509
-        )  # fmt: skip
+        """Start, and wait until it serves."""
+        self.launch()
         started = monotonic()
-        while not self._accepts():
-            if self._process.poll() is not None or monotonic() - started > _BOOT:
-                self.stop()
-                raise SlaqError(f"the Temporal server did not start on {self.address}")
-            sleep(0.05)
+        try:
+            while not self.is_up():
+                if monotonic() - started > _BOOT:
+                    raise SlaqError(f"the Temporal server takes too long; it said:\n{self._program.last_words()}")
+                sleep(0.02)
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
+
+    def is_up(self) -> bool:
+        """Whether it serves, by its own word: whoever listens on the port may be somebody else.
+
+        Raises ``SlaqError`` with what it said when it has ended.
+        """
+        if self._program.has_ended:
+            raise SlaqError(f"the Temporal server has ended; it said:\n{self._program.last_words()}")
+        return self._program.pid is not None and "Server:" in self._program.log.read_text("utf-8", "replace")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it; SIGKILL for the crash of a machine."""
-        if self._process is None:
-            return
-        self._process.send_signal(number)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        self._program.stop(number)
 
     def freeze(self) -> None:
         """Stop answering, without ending."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
+        self._program.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+        self._program.send(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         self.start()
@@ -84,13 +90,7 @@ class TemporalServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.thaw()
-        self.stop()
-
-    def _accepts(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        self.stop(signal.SIGKILL)  # nobody reads its file any more
 
 
 def temporal_binary() -> str:
@@ -114,11 +114,12 @@ def _find_binary() -> str | None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """A port that nobody uses, from below those that the kernel hands out by itself, so that it stays free."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port

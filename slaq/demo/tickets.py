@@ -1,4 +1,4 @@
-"""The tickets of the demo: two dozen, some well under way, and what happens to them in the minute."""
+"""The tickets of the demo: twelve stories, each told twice, once by either timer; and what happens to them meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from slaq.services.service import SyncSlaService
 from slaq.services.ticket import Ticket
 
 BOARDS = ("berlin", "los-angeles", "tokyo")
-CRITICAL = timedelta(minutes=1)
+TARGETS = {
+    "critical": timedelta(minutes=1), "high": timedelta(minutes=10), "normal": timedelta(hours=1), "low": timedelta(hours=4),
+}  # fmt: skip
+"""Of the response; critical and high count around the clock."""
 
 _TITLES = (
     "Printer on fire", "Mail does not leave", "VPN drops every hour", "Invoice is wrong", "Laptop will not wake",
@@ -24,62 +27,62 @@ _TITLES = (
     "Order lost", "Monitor flickers", "Password in the log", "Fan sounds like a jet",
 )  # fmt: skip
 
-Act: TypeAlias = Callable[[SyncSlaService, Connection[Any], "Desk"], None]
-
-
-@attrs.define
-class Desk:
-    """The host application's own idea of its tickets."""
-
-    tickets: dict[str, Ticket]
-
-    def save(self, service: SyncSlaService, conn: Connection[Any], ticket_id: str, **changes: Any) -> None:
-        """Save a ticket as an application does: its own change, then one call."""
-        self.tickets[ticket_id] = attrs.evolve(self.tickets[ticket_id], **changes)
-        service.sync_ticket(conn, self.tickets[ticket_id], actor="demo")
-
 
 @attrs.frozen
-class Step:
-    """Something that happens to a ticket, a share of the demo's length after its start."""
+class Story:
+    """A ticket that has used nearly ``percent`` of its response target when it comes in: it is there after ``share`` of the demo.
 
-    share: float
-    ticket_id: str
-    what: str
-    act: Act
-
-
-def opening(now: datetime, schedules: dict[str, Schedule], seconds: float) -> list[Ticket]:
-    """Two dozen tickets as they are when the demo starts, half of them with thresholds due within it.
-
-    The targets that count around the clock are one minute (critical) and ten (high); for the others
-    the time of entry is chosen so that the next threshold lies a few business seconds ahead, if the
-    office is open.
+    Boards differ in what they tell first, so nearly everything lies ahead: Berlin at 50 %, Los Angeles at 75 %, Tokyo at 90 %.
     """
-    tickets = []
-    ahead = iter(timedelta(seconds=seconds * share / 100) for share in range(6, 90, 4))
-    for number, title in enumerate(_TITLES, start=1):
-        board = BOARDS[number % len(BOARDS)]
-        priority = ("critical", "high", "normal", "low")[number % 4]
-        if priority == "critical":
-            entered = now
-        elif priority == "high":
-            entered = now - timedelta(minutes=(5, 7, 7.5, 9, 10)[number % 5]) + next(ahead)
-        else:
-            target = timedelta(hours=1 if priority == "normal" else 4)
-            used = target * (50, 75, 90, 100)[number % 4 if number % 5 else 3] / 100
-            entered = entered_for(schedules[board], now, used - next(ahead))
-        tickets.append(
-            Ticket(
-                ticket_id=f"T-{number:02}",
-                title=title,
-                board_id=board,
-                client_id=("globex", "initech")[number % 2],
-                priority_id=priority,
-                status_id="new",
-                assigned_to=None if number == 7 else ("ada", "grace", "linus", "mary")[number % 4],
-                entered_at=entered,
-            )
+
+    board: str
+    priority: str
+    percent: int
+    share: float
+
+
+STORIES = (
+    Story("berlin", "critical", 50, 0.10),
+    Story("los-angeles", "critical", 75, 0.10),
+    Story("tokyo", "critical", 90, 0.15),
+    Story("berlin", "high", 50, 0.30),
+    Story("los-angeles", "high", 75, 0.50),
+    Story("tokyo", "high", 90, 0.70),
+    Story("tokyo", "high", 100, 0.48),  # with a history: at 90 % somebody should have been told
+    Story("berlin", "normal", 50, 0.20),
+    Story("los-angeles", "normal", 75, 0.48),
+    Story("tokyo", "normal", 90, 0.55),
+    Story("berlin", "low", 0, 0.00),
+    Story("los-angeles", "low", 75, 0.35),
+)
+TICKETS = 2 * len(STORIES)
+
+
+def is_polled(number: int) -> bool:
+    """Whether a ticket is the poller's: the second of each pair, while the first is Temporal's if there is one."""
+    return number % 2 == 0
+
+
+def opening(now: datetime, schedules: dict[str, Schedule], seconds: float, shift: int = 0) -> dict[int, Ticket]:
+    """The tickets by number, as they are when a shift of so many seconds begins.
+
+    What counts in office hours crosses nothing within it unless the office is open.
+    """
+    tickets: dict[int, Ticket] = {}
+    for number in range(1, TICKETS + 1):
+        story = STORIES[(number - 1) // 2]
+        used = TARGETS[story.priority] * story.percent / 100 - timedelta(seconds=seconds * story.share)
+        around_the_clock = story.priority in ("critical", "high")
+        schedule = schedules["around the clock" if around_the_clock else story.board]
+        tickets[number] = Ticket(
+            ticket_id=f"T-{shift * TICKETS + number:02}",
+            title=_TITLES[number - 1],
+            board_id=story.board,
+            client_id=("globex", "initech")[number % 2],
+            priority_id=story.priority,
+            status_id="new",
+            assigned_to=None if number == 10 else ("ada", "grace", "linus", "mary")[number % 4],
+            entered_at=entered_for(schedule, now, used),
         )
     return tickets
 
@@ -96,35 +99,61 @@ def entered_for(schedule: Schedule, now: datetime, used: timedelta) -> datetime:
     return early
 
 
+@attrs.define
+class Desk:
+    """The host application: its tickets by number, and how it saves them."""
+
+    service: SyncSlaService
+    conn: Connection[Any]
+    tickets: dict[int, Ticket]
+
+    def save(self, number: int, **changes: Any) -> None:
+        """Save a ticket as an application does: its own change, then one call."""
+        self.tickets[number] = attrs.evolve(self.tickets[number], **changes)
+        self.service.sync_ticket(self.conn, self.tickets[number], actor="demo")
+
+    def answer(self, number: int) -> None:
+        self.service.record_first_response(self.conn, self.tickets[number].ticket_id, actor="demo")
+
+    def hold(self, number: int) -> None:
+        self.service.pause_sla(self.conn, self.tickets[number].ticket_id)
+
+    def let_go(self, number: int) -> None:
+        self.service.resume_sla(self.conn, self.tickets[number].ticket_id)
+
+
+Act: TypeAlias = Callable[[Desk], None]
+
+
+@attrs.frozen
+class Step:
+    """Something that happens to a ticket, a share of the shift's length after its beginning."""
+
+    share: float
+    number: int
+    what: str
+    act: Act
+
+
 def steps() -> list[Step]:
-    """What happens: pauses, answers, a priority change, a resolution and a reopening, a deletion."""
+    """What happens: pauses, answers, priority changes, resolutions and a reopening; some of it while Temporal is down."""
 
-    def save(ticket_id: str, **changes: Any) -> Act:
-        return lambda service, conn, desk: desk.save(service, conn, ticket_id, **changes)
-
-    def answer(ticket_id: str) -> Act:
-        return lambda service, conn, _: _ignore(service.record_first_response(conn, ticket_id, actor="demo"))
-
-    def hold(ticket_id: str, *, resume: bool) -> Act:
-        return lambda service, conn, _: _ignore((service.resume_sla if resume else service.pause_sla)(conn, ticket_id))
+    def save(number: int, **changes: Any) -> Act:
+        return lambda desk: desk.save(number, **changes)
 
     return [
-        Step(0.10, "T-04", "answered", answer("T-04")),
-        Step(0.15, "T-08", "waits for the client", save("T-08", response_state="awaiting_client")),
-        Step(0.20, "T-12", "put on hold", save("T-12", status_id="hold")),
-        Step(0.25, "T-02", "low priority becomes critical", save("T-02", priority_id="critical")),
-        Step(0.30, "T-05", "answered", answer("T-05")),
-        Step(0.35, "T-16", "resolved", save("T-16", status_id="closed")),
-        Step(0.40, "T-08", "the client replied", save("T-08", response_state="awaiting_internal")),
-        Step(0.45, "T-12", "taken off hold", save("T-12", status_id="new")),
-        Step(0.50, "T-20", "held by hand", hold("T-20", resume=False)),
-        Step(0.55, "T-16", "reopened", save("T-16", status_id="new")),
-        Step(0.60, "T-09", "answered and resolved", save("T-09", status_id="closed")),
-        Step(0.65, "T-20", "let go again", hold("T-20", resume=True)),
-        Step(0.70, "T-24", "critical becomes low", save("T-24", priority_id="low")),
-        Step(0.80, "T-11", "assigned to Ada", save("T-11", assigned_to="ada")),
+        Step(0.12, 7, "answered", lambda desk: desk.answer(7)),
+        Step(0.18, 3, "waits for the client", save(3, response_state="awaiting_client")),
+        Step(0.20, 12, "put on hold", save(12, status_id="hold")),
+        Step(0.24, 21, "low priority becomes critical", save(21, priority_id="critical")),
+        Step(0.25, 22, "low priority becomes critical", save(22, priority_id="critical")),
+        Step(0.30, 16, "resolved", save(16, status_id="closed")),
+        Step(0.38, 3, "the client replied", save(3, response_state="awaiting_internal")),
+        Step(0.40, 12, "taken off hold", save(12, status_id="new")),
+        Step(0.50, 23, "held by hand", lambda desk: desk.hold(23)),
+        Step(0.55, 16, "reopened", save(16, status_id="new")),
+        Step(0.58, 20, "answered and resolved", save(20, status_id="closed")),
+        Step(0.65, 23, "let go again", lambda desk: desk.let_go(23)),
+        Step(0.70, 6, "critical becomes low", save(6, priority_id="low")),
+        Step(0.80, 10, "assigned to Ada", save(10, assigned_to="ada")),
     ]
-
-
-def _ignore(_: object) -> None:
-    """The status that a verb returns is shown by the board."""

@@ -128,10 +128,12 @@ async def _vouch(health: Health, connection: _Connection, stop: asyncio.Event) -
     """Keep this process's health row: whether Temporal answers and hands this worker work."""
     try:
         while not stop.is_set():
-            was_up = connection.is_up
+            was_up, was_detail = connection.is_up, connection.detail
             await _check(connection, health.worker_id)
             if connection.is_up is not was_up:
                 _log.warning("Temporal is %s", "there" if connection.is_up else f"not answering: {connection.detail}")
+            elif connection.detail != was_detail:
+                _log.info("Temporal is not vouched for yet: %s", connection.detail)
             await health.report(is_up=connection.is_up, detail=connection.detail)
             await _pause(INTERVAL if connection.is_up else _SOON, stop)
     finally:
@@ -139,11 +141,15 @@ async def _vouch(health: Health, connection: _Connection, stop: asyncio.Event) -
 
 
 async def _check(connection: _Connection, identity: str) -> None:
-    connection.detail = None
+    connection.is_up, connection.detail = False, None
+    if connection.client is None:
+        connection.detail = "not connected"
+        return
     try:
-        connection.is_up = connection.client is not None and await serves(connection.client, task_queue(), identity)
+        connection.is_up = await serves(connection.client, task_queue(), identity)
+        connection.detail = None if connection.is_up else "it hands this worker no work"
     except Exception as error:
-        connection.is_up, connection.detail = False, repr(error)
+        connection.detail = repr(error)
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:

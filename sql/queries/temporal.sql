@@ -45,6 +45,3 @@ SELECT slaq.is_temporal_up()
 
 -- name: outbox_backlog
 SELECT waiting, failing, oldest_at FROM slaq.outbox_backlog()
-
--- name: told_by
-SELECT c.claimed_by, count(*) FROM slaq.sla_crossings c WHERE c.tenant = %(tenant)s GROUP BY 1 ORDER BY 1

@@ -62,15 +62,3 @@ SELECT t.ticket_id FROM slaq.tickets t
 WHERE t.tenant = %(tenant)s AND t.sla_resolution_at IS NULL
 ORDER BY least(t.sla_response_due_at, t.sla_resolution_due_at) NULLS LAST
 LIMIT %(limit)s::integer
-
--- name: messages
-SELECT coalesce(jsonb_agg(jsonb_build_object('id', m.id, 'at', m.at, 'ticket_id', m.ticket_id, 'text', m.text) ORDER BY m.at, m.id), '[]')::text
-FROM (
-    SELECT n.created_at AS at, n.ticket_id, n.notification_id AS id, 'in-app to ' || n.user_id || ': ' || n.title AS text
-    FROM slaq.sla_notifications n
-    WHERE n.tenant = %(tenant)s
-    UNION ALL
-    SELECT d.settled_at, d.ticket_id, d.delivery_id, 'e-mail to ' || d.user_id || ' (' || d.template || ')'
-    FROM slaq.sla_deliveries d
-    WHERE d.tenant = %(tenant)s AND d.status = 'sent'
-) m

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from slaq.demo.temporal import die_with_parent
+from slaq.demo.processes import dying_with_us
 
 
 class Process:
@@ -25,7 +25,7 @@ class Process:
         with self.log.open("ab") as sink:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "slaq", *self._arguments], env=self._environment, stdout=sink, stderr=sink,
-                preexec_fn=die_with_parent,
+                preexec_fn=dying_with_us(),
             )  # fmt: skip
 
     def kill(self) -> None:
