@@ -22,7 +22,9 @@ def _require_temporalio() -> None:
 
 
 @click.command("temporal-worker")
-@click.option("--metrics", metavar="HOST:PORT", help="Show the Temporal SDK's metrics there, for Prometheus.")
+@click.option(
+    "--metrics", metavar="IP:PORT", help="Serve the Temporal SDK's metrics there, for Prometheus, e.g. 0.0.0.0:9464."
+)
 def temporal_worker(metrics: str | None) -> None:
     """Watch the Enterprise tickets with Temporal, until SIGTERM or Ctrl-C.
 
@@ -42,10 +44,14 @@ async def _run(settings: Settings, metrics: str | None) -> None:
     from slaq.temporal.client import new_runtime
     from slaq.temporal.worker import run_temporal_worker
 
+    try:
+        runtime = new_runtime(metrics)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--metrics") from error
     stop = asyncio.Event()
     stop_on_signals(stop)
     try:
-        await run_temporal_worker(settings, conninfo(settings), stop, new_runtime(metrics))
+        await run_temporal_worker(settings, conninfo(settings), stop, runtime)
     except* Exception as group:
         raise group.exceptions[0] from None
     if not stop.is_set():

@@ -51,6 +51,7 @@ class Reconciler:
     client: Client
     rate: float = RATE
     progress: Progress = _quiet
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def reconcile(self) -> int:
         """Ask for every run that is missing or behind; how many."""
@@ -98,7 +99,7 @@ class Reconciler:
                         is_restart=is_restart, is_adopted=is_adopted, now=await database_now(conn, self.schema),
                     )  # fmt: skip
                 requested += bool(rows[0][0])
-                await asyncio.sleep(1 / self.rate)
+                await self.pause(1 / self.rate)
             self.progress(seen, requested)
         return requested
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
+from itertools import pairwise
 
 import psycopg
 import pytest
@@ -88,6 +90,9 @@ async def test_criterion_8_an_outage_of_temporal_is_bridged_by_the_poller(
         assert await fast.outbox() == 0
         assert running["worker"].said("no worker vouches for Temporal")
         assert running["worker"].said("told by the poller")
+        states = re.findall("Temporal is (there|not answering)", running["temporal-worker"].log.read_text("utf-8"))
+        assert states[:3] == ["there", "not answering", "there"]
+        assert all(one != other for one, other in pairwise(states)), "one line per change of state"
         assert running["temporal-worker"].stop() == 0, "SIGTERM is graceful"
 
 
