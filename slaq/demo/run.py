@@ -102,9 +102,9 @@ def _live(course: Course, running: Timers) -> list[str]:
     service = SyncSlaService(SlaBackendFactory(course.settings).get_backend(), schema=schema)
     ticket_ids: list[str] = []
     with (
+        suppress(KeyboardInterrupt),
         Live(console=course.console, auto_refresh=False) if course.is_live else nullcontext() as live,
         psycopg.connect(course.app_conninfo) as conn,
-        suppress(KeyboardInterrupt),
     ):
         board = Board(service, schema, TENANT, course.console, live)
         for number in range(1) if course.seconds is not None else count():
