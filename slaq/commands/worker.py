@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -14,8 +14,8 @@ import click
 from slaq.config import Settings, load_settings
 from slaq.jobs.handlers import Handlers
 from slaq.jobs.metrics import Metrics, serving
+from slaq.jobs.own import OnThreshold, log_threshold
 from slaq.jobs.runner import QueueWorker
-from slaq.jobs.tasks import OnThreshold, log_threshold
 from slaq.jobs.worker import run_worker, stop_on_signals
 from slaq.wiring import conninfo, log_to_stderr
 
@@ -32,9 +32,7 @@ from slaq.wiring import conninfo, log_to_stderr
 @click.option(
     "--polling", default=1.0, show_default=True, type=click.FloatRange(0.05, 3600), help="Seconds between looks."
 )
-@click.option(
-    "--metrics", metavar="PORT", type=click.IntRange(0, 65535), help="Serve Prometheus metrics of the queues."
-)
+@click.option("--metrics", metavar="PORT", type=click.IntRange(0, 65535), help="Serve metrics for Prometheus.")
 def worker(
     on_threshold: str | None,
     app: str | None,
@@ -62,16 +60,11 @@ async def _run(
     stop = asyncio.Event()
     stop_on_signals(stop)
     try:
-        async with AsyncExitStack() as stack:
-            if port is not None:
-                metrics = Metrics(where, settings.schema)
-                click.echo(f"metrics on port {await stack.enter_async_context(serving(metrics, port))}", err=True)
-                if jobs is not None:
-                    jobs.on_settled.append(metrics.note)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(run_worker(settings, where, stop, on_threshold))
-                if jobs is not None:
-                    group.create_task(jobs.run(stop))
+        with ExitStack() as stack:
+            metrics = None if port is None else Metrics(where, settings.schema)
+            if metrics is not None and port is not None:
+                click.echo(f"metrics on port {stack.enter_context(serving(metrics, port))}", err=True)
+            await run_worker(settings, where, stop, on_threshold, jobs, metrics)
     except BaseExceptionGroup as group:  # of the loops, which end together
         raise _innermost(group) from None
     if not stop.is_set():

@@ -32,12 +32,11 @@ from slaq.jobs.model import (
     Swept,
     Upserted,
 )
+from slaq.jobs.upkeep import STALE
 from slaq.jobs.verbs import Ids
 from slaq.store.queries import DEFAULT_SCHEMA, checked_schema
 
 T = TypeVar("T")
-STALE = timedelta(seconds=30)
-"""A worker whose heart has been still for so long is dead."""
 
 
 class SyncJobQueue(Handlers):
@@ -273,7 +272,7 @@ class SyncJobQueue(Handlers):
     def supervise(self, conn: Connection[Any], stale: timedelta = STALE) -> Swept:
         """Settle what no worker will: stalled and expired jobs; delete what was kept long enough. Workers do so by themselves."""
         swept = self._do(conn, managing.sweep(stale))
-        deleted = self._do(conn, managing.delete_old())
+        deleted = self._do(conn, managing.delete_old()) or {"deleted": 0, "retained": 0}
         stats = self._do(conn, managing.get_queue_stats())
         long = tuple(each.name for each in stats if each.ready > each.warning_size)
         return Swept(swept["stalled"], swept["expired"], deleted["deleted"], deleted["retained"], long)

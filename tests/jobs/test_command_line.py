@@ -83,10 +83,17 @@ def test_a_worker_runs_the_applications_handlers_and_exports_metrics(slaq, dsn):
                 time.sleep(0.1)
             assert face.get_job(conn, "q", good).output == {"twice": 42}
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
-        assert 'slaq_job_runs_total{queue="q",outcome="completed"} 1' in page
-        assert 'slaq_job_runs_total{queue="broken",outcome="failed"} 1' in page
-        assert 'slaq_jobs{queue="q",state="completed"} 1' in page
-        assert 'slaq_job_duration_seconds_count{queue="q"} 1' in page
+        for line in (
+            'slaq_job_runs_total{outcome="completed",queue="q"} 1.0',
+            'slaq_job_runs_total{outcome="failed",queue="broken"} 1.0',
+            'slaq_job_duration_seconds_count{queue="q"} 1.0',
+            'slaq_jobs{queue="q",state="completed"} 1.0',
+            'slaq_jobs{queue="sla-timer",state="active"} 0.0',
+            'slaq_alarms{state="due"} 0.0',
+            'slaq_outbox{state="waiting"} 0.0',
+            "slaq_postgres_up 1.0",
+        ):
+            assert f"\n{line}\n" in page, line
     finally:
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(20) == 0

@@ -82,7 +82,7 @@ def test_the_longest_name_works(sync, app_conn):
 def test_unknown_queues_list_near_names_and_leave_the_transaction_usable(sync, app_conn):
     with pytest.raises(UnknownQueue, match="'invoices'"):
         sync.send(app_conn, "invoice")
-    with pytest.raises(UnknownQueue, match="there are 'invitations', 'invoices', 'strict'"):
+    with pytest.raises(UnknownQueue, match="there are 'invitations', 'invoices', "):
         sync.fetch(app_conn, "zzz")
     for call in (
         lambda: sync.schedule(app_conn, "nope", "* * * * *"),
