@@ -36,6 +36,9 @@ class Call(Generic[T]):
 
 def run_call(conn: Connection[Any], call: Call[T], schema: str) -> T:
     """Run ``call`` on a sync connection; see the module."""
+    if conn.info.transaction_status == TransactionStatus.ACTIVE:
+        with conn.lock:  # another thread is using it, and only then it shows whether there is a transaction
+            pass
     nested = _is_nested(conn)
     with Cursor(conn, row_factory=tuple_row) as cursor:
         if nested:
@@ -54,6 +57,9 @@ def run_call(conn: Connection[Any], call: Call[T], schema: str) -> T:
 
 async def run_call_async(conn: AsyncConnection[Any], call: Call[T], schema: str) -> T:
     """Run ``call`` on an async connection; see the module."""
+    if conn.info.transaction_status == TransactionStatus.ACTIVE:
+        async with conn.lock:  # another task is using it, and only then it shows whether there is a transaction
+            pass
     nested = _is_nested(conn)
     async with AsyncCursor(conn, row_factory=tuple_row) as cursor:
         if nested:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from inspect import signature
@@ -173,3 +174,12 @@ def test_a_trigger_may_send(superuser_dsn, sync, app_conn):
         admin.execute("INSERT INTO public.orders VALUES (7)")
     (job,) = sync.find_jobs(app_conn, "invoices")
     assert (job.data, job.priority) == ({"id": 7}, 3)
+
+
+async def test_tasks_may_share_an_autocommit_connection(dsn):
+    queue = JobQueue()
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
+        await queue.create_queue(conn, "q")
+        sent = await asyncio.gather(*(queue.send(conn, "q", n) for n in range(20)))
+        assert len(set(sent)) == 20
+        assert len(await queue.find_jobs(conn, "q")) == 20
