@@ -225,7 +225,7 @@ def test_a_job_that_outlasts_the_stop_goes_back_to_the_queue(
     desk: Connection[Any], dsn: str, notes: Notes, superuser: Connection[Any]
 ) -> None:
     enter(desk, 31 * MINUTE)
-    environment = notes.environment | {"SECONDS": "3"}
+    environment = notes.environment | {"SECONDS": "60"}
     with worker(
         dsn, "--on-threshold", "handlers:slow", program=f"{QUICK}\nw.QueueWorker.keywords['grace'] = 0.5", **environment
     ) as running:
