@@ -32,6 +32,7 @@ from slaq.jobs.model import (
     Swept,
     Upserted,
 )
+from slaq.jobs.schedule import preview_schedule
 from slaq.jobs.upkeep import STALE
 from slaq.jobs.verbs import Ids
 from slaq.store.queries import DEFAULT_SCHEMA, checked_schema
@@ -274,6 +275,12 @@ class JobQueue(Handlers):
     async def get_schedules(self, conn: AsyncConnection[Any], queue: str | None = None) -> list[Schedule]:
         """All schedules, or a queue's."""
         return await self._do(conn, managing.get_schedules(queue))
+
+    async def preview_schedule(
+        self, conn: AsyncConnection[Any], cron: str, *, tz: str = "UTC", after: datetime | None = None, count: int = 5
+    ) -> list[datetime]:
+        """The next ``count`` ticks of a cron line after an instant (default: now, by the database), in the zone's time."""
+        return preview_schedule(cron, tz=tz, after=after or await self._do(conn, managing.now()), count=count)
 
     async def publish(
         self, conn: AsyncConnection[Any], event: str, data: Any = None, **options: Unpack[SendOptions]

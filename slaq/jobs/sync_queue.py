@@ -1,4 +1,4 @@
-"""The queue for sync code: the same verbs."""
+"""The queue for sync code: made of queue.py by `make format`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from slaq.jobs.model import (
     Swept,
     Upserted,
 )
+from slaq.jobs.schedule import preview_schedule
 from slaq.jobs.upkeep import STALE
 from slaq.jobs.verbs import Ids
 from slaq.store.queries import DEFAULT_SCHEMA, checked_schema
@@ -103,7 +104,13 @@ class SyncJobQueue(Handlers):
         return self._do(conn, verbs.send(queue, data, {**options, "start_after": start_after}))
 
     def send_throttled(
-        self, conn: Connection[Any], queue: str, data: Any = None, *, seconds: Duration, **options: Unpack[LaterOptions]
+        self,
+        conn: Connection[Any],
+        queue: str,
+        data: Any = None,
+        *,
+        seconds: Duration,
+        **options: Unpack[LaterOptions],
     ) -> int | None:
         """Add a job unless its key had one in this slot of ``seconds``, aligned to the epoch.
 
@@ -112,7 +119,13 @@ class SyncJobQueue(Handlers):
         return self._do(conn, verbs.send(queue, data, options, (seconds, False)))
 
     def send_debounced(
-        self, conn: Connection[Any], queue: str, data: Any = None, *, seconds: Duration, **options: Unpack[LaterOptions]
+        self,
+        conn: Connection[Any],
+        queue: str,
+        data: Any = None,
+        *,
+        seconds: Duration,
+        **options: Unpack[LaterOptions],
     ) -> int | None:
         """Like ``send_throttled``; when this slot is taken, add one job that starts with the next."""
         return self._do(conn, verbs.send(queue, data, options, (seconds, True)))
@@ -256,6 +269,12 @@ class SyncJobQueue(Handlers):
     def get_schedules(self, conn: Connection[Any], queue: str | None = None) -> list[Schedule]:
         """All schedules, or a queue's."""
         return self._do(conn, managing.get_schedules(queue))
+
+    def preview_schedule(
+        self, conn: Connection[Any], cron: str, *, tz: str = "UTC", after: datetime | None = None, count: int = 5
+    ) -> list[datetime]:
+        """The next ``count`` ticks of a cron line after an instant (default: now, by the database), in the zone's time."""
+        return preview_schedule(cron, tz=tz, after=after or self._do(conn, managing.now()), count=count)
 
     def publish(self, conn: Connection[Any], event: str, data: Any = None, **options: Unpack[SendOptions]) -> list[int]:
         """Send a job to each queue subscribed to ``event``, all or none; those whose policy refuses are left out."""

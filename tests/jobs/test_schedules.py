@@ -113,3 +113,12 @@ async def test_run_due_runs_what_a_schedule_sends(queue, conn, dsn):
     await conn.execute("UPDATE slaq.queue_schedules SET created_at = now() - interval '5 minutes'")
     assert len(await run_due(queue, dsn, conn)) == 1
     assert seen == [7]
+
+
+async def test_a_preview_by_the_database_s_clock(queue, conn):
+    (now,) = await (await conn.execute("SELECT clock_timestamp()")).fetchone()
+    first, second = await queue.preview_schedule(conn, "30 2 * * *", tz="America/New_York", count=2)
+    assert (first.hour, first.minute) in ((2, 30), (3, 30))
+    assert timedelta() < first - now <= timedelta(hours=25) and second > first
+    fixed = await queue.preview_schedule(conn, "0 * * * *", after=datetime(2026, 1, 1, tzinfo=UTC), count=1)
+    assert fixed == [datetime(2026, 1, 1, 1, tzinfo=UTC)]
