@@ -54,8 +54,9 @@ BEGIN
             AND (q.policy <> 'key_strict_fifo' OR j.lock IS NULL OR NOT EXISTS (
                 SELECT FROM slaq.procrastinate_jobs b
                 WHERE b.lock = j.lock AND b.id <> j.id AND b.status IN ('todo', 'failed') AND (
-                    b.status = 'failed' OR b.attempts > 0
-                    OR (j.attempts = 0 AND b.id < j.id AND b.scheduled_at IS NULL)
+                    b.status = 'failed'
+                    OR (b.attempts > 0 AND (j.attempts = 0 OR b.id < j.id))
+                    OR (b.attempts = 0 AND j.attempts = 0 AND b.id < j.id AND b.scheduled_at IS NULL)
                 )
             ))
         ORDER BY j.priority DESC, j.id
