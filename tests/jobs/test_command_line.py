@@ -55,8 +55,12 @@ def test_an_operator_needs_no_sql(slaq, dsn):
     assert "created" in slaq("jobs", "show", "q", str(job))
     assert slaq("jobs", "cancel", "q", str(job)) == "1 of 1 cancelled\n"
     assert "0 of 1" in slaq("jobs", "retry", "q", str(job), code=1)
+    assert json.loads(slaq("jobs", "cancel", "q", str(job), "--json", code=1)) == {
+        "requested": 1, "affected": 0, "ids": [],
+    }  # fmt: skip
     assert next(row for row in json.loads(slaq("jobs", "stats", "--json")) if row["name"] == "q")["cancelled"] == 1
     assert "Europe/Berlin" in slaq("jobs", "schedules")
+    assert "sla-timer" in slaq("jobs", "schedules"), "slaq's own are there too"
     assert "is not JSON" in slaq("jobs", "send", "q", "{", code=2)
     assert "no job 999" in slaq("jobs", "show", "q", "999", code=1)
     with psycopg.connect(dsn, autocommit=True) as conn:
