@@ -4,6 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# The sync face of the queue is made of the async one.
+SYNC   := s/await //; s/async def/def/; s/async with/with/; s/AsyncConnection/Connection/; s/run_call_async/run_call/; \
+          s/"""The queue for async code."""/"""The queue for sync code: made of queue.py by `make format`."""/; \
+          s/class JobQueue/class SyncJobQueue/; s/for async code\./for sync code; the verbs of ``JobQueue``./
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench soak clean
 
@@ -29,10 +34,12 @@ test: $(STAMP) ## run the tests
 check: $(STAMP) ## lint, format, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@sed '$(SYNC)' slaq/jobs/queue.py | $(BIN)/ruff format - | diff - slaq/jobs/sync_queue.py
 	@$(BIN)/basedpyright
 	@$(BIN)/lint-imports --no-cache
 
-format: $(STAMP) ## format the code
+format: $(STAMP) ## format the code, and make the sync face of the queue
+	@sed '$(SYNC)' slaq/jobs/queue.py > slaq/jobs/sync_queue.py
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 

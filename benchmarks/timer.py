@@ -142,7 +142,7 @@ def _backlog(place: Place, conn: Connection[Any]) -> Iterator[Row]:
     one, four, rates = asyncio.run(_slices(place.app))
     told = place.superuser.execute(
         "SELECT (SELECT count(*) FROM slaq.sla_notifications),"
-        " (SELECT count(*) FROM slaq.procrastinate_jobs WHERE queue_name = 'sla-events')"
+        " (SELECT count(*) FROM slaq.procrastinate_jobs WHERE queue_name = 'sla-threshold-reached')"
     ).fetchone()
     assert told == (BACKLOG + WARM, BACKLOG + WARM), told
     yield _row("bare commits of one row, one connection", one, one)

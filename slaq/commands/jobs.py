@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
+from psycopg import Connection
 from rich.markup import escape
 from rich.table import Table
 
 from slaq.commands.connecting import connected
 from slaq.jobs import JobState, SyncJobQueue
-from slaq.jobs.model import CommandResult, FindFilter, JobInfo, RedriveFilter, SendOptions
-from slaq.jobs.schedule import preview_schedule
+from slaq.jobs.model import CommandResult, FindFilter, InvalidJob, JobInfo, RedriveFilter, Schedule, SendOptions
 from slaq.printing import console, echo_json, instant
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -112,8 +112,11 @@ def _print_job(job: JobInfo) -> None:
         out.print(f"{name:<13} {escape(shown)}")
 
 
-def _told(verb: str, done: CommandResult) -> None:
-    click.echo(f"{done.affected} of {done.requested} {verb}")
+def _told(verb: str, done: CommandResult, *, as_json: bool) -> None:
+    if as_json:
+        echo_json({"requested": done.requested, "affected": done.affected, "ids": done.ids})
+    else:
+        click.echo(f"{done.affected} of {done.requested} {verb}")
     if done.affected < done.requested:
         raise click.exceptions.Exit(1)
 
@@ -121,21 +124,23 @@ def _told(verb: str, done: CommandResult) -> None:
 @jobs.command()
 @click.argument("queue")
 @click.argument("ids", nargs=-1, required=True, type=int, metavar="JOB...")
-def retry(queue: str, ids: tuple[int, ...]) -> None:
+@_json_option
+def retry(queue: str, ids: tuple[int, ...], as_json: bool) -> None:
     """Give failed jobs of QUEUE one more run."""
     with connected() as (conn, settings):
         done = SyncJobQueue(settings.schema).retry(conn, queue, ids)
-    _told("wait for another run", done)
+    _told("wait for another run", done, as_json=as_json)
 
 
 @jobs.command()
 @click.argument("queue")
 @click.argument("ids", nargs=-1, required=True, type=int, metavar="JOB...")
-def cancel(queue: str, ids: tuple[int, ...]) -> None:
+@_json_option
+def cancel(queue: str, ids: tuple[int, ...], as_json: bool) -> None:
     """Cancel jobs of QUEUE that wait or run."""
     with connected() as (conn, settings):
         done = SyncJobQueue(settings.schema).cancel(conn, queue, ids)
-    _told("cancelled", done)
+    _told("cancelled", done, as_json=as_json)
 
 
 @jobs.command()
@@ -168,14 +173,21 @@ def redrive(queue: str, source: str | None, destination: str | None, dry_run: bo
         click.echo(f"{moved} sent back")
 
 
+def _next(face: SyncJobQueue, conn: Connection[Any], schedule: Schedule) -> datetime | None:
+    try:
+        return face.preview_schedule(conn, schedule.cron, tz=schedule.zone, count=1)[0].astimezone(UTC)
+    except InvalidJob:  # written by somebody's SQL
+        return None
+
+
 @jobs.command()
 @_json_option
 def schedules(as_json: bool) -> None:
     """List schedules, with their next tick."""
     with connected() as (conn, settings):
-        found = SyncJobQueue(settings.schema).get_schedules(conn)
-        (now,) = conn.execute("SELECT clock_timestamp()").fetchone() or (datetime.min.replace(tzinfo=UTC),)
-    upcoming = [preview_schedule(one.cron, tz=one.zone, after=now, count=1)[0].astimezone(UTC) for one in found]
+        face = SyncJobQueue(settings.schema)
+        found = face.get_schedules(conn)
+        upcoming = [_next(face, conn, one) for one in found]
     if as_json:
         documents = [{"schedule": one, "next": at} for one, at in zip(found, upcoming, strict=True)]
         echo_json(documents)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import sys
-from contextlib import AsyncExitStack
+import threading
+from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 
 from slaq.config import Settings, load_settings
 from slaq.jobs.handlers import Handlers
 from slaq.jobs.metrics import Metrics, serving
+from slaq.jobs.own import OnThreshold, log_threshold
 from slaq.jobs.runner import QueueWorker
-from slaq.jobs.tasks import OnThreshold, log_threshold
 from slaq.jobs.worker import run_worker, stop_on_signals
 from slaq.wiring import conninfo, log_to_stderr
 
@@ -32,9 +34,7 @@ from slaq.wiring import conninfo, log_to_stderr
 @click.option(
     "--polling", default=1.0, show_default=True, type=click.FloatRange(0.05, 3600), help="Seconds between looks."
 )
-@click.option(
-    "--metrics", metavar="PORT", type=click.IntRange(0, 65535), help="Serve Prometheus metrics of the queues."
-)
+@click.option("--metrics", metavar="PORT", type=click.IntRange(0, 65535), help="Serve metrics for Prometheus.")
 def worker(
     on_threshold: str | None,
     app: str | None,
@@ -48,12 +48,17 @@ def worker(
     Any number of workers may run. What runs when a stop is asked for is finished; the exit code is 0
     after a requested stop and 1 after any other.
     """
+    handler = log_threshold if on_threshold is None else _handler(on_threshold)
+    own_queue = None if app is None else _queue(app)
     settings = load_settings()
     log_to_stderr(settings.log_level)
     where = conninfo(settings)
-    handler = log_threshold if on_threshold is None else _imported(on_threshold)
-    jobs = None if app is None else _queue_worker(app, where, settings.schema, list(queues), concurrency, polling)
+    jobs = None
+    if own_queue is not None:
+        jobs = QueueWorker(own_queue, where, settings.schema, list(queues) or None, concurrency, polling)
+        jobs.chosen()
     asyncio.run(_run(settings, where, handler, jobs, metrics))
+    _leave()
 
 
 async def _run(
@@ -62,16 +67,15 @@ async def _run(
     stop = asyncio.Event()
     stop_on_signals(stop)
     try:
-        async with AsyncExitStack() as stack:
-            if port is not None:
-                metrics = Metrics(where, settings.schema)
-                click.echo(f"metrics on port {await stack.enter_async_context(serving(metrics, port))}", err=True)
-                if jobs is not None:
-                    jobs.on_settled.append(metrics.note)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(run_worker(settings, where, stop, on_threshold))
-                if jobs is not None:
-                    group.create_task(jobs.run(stop))
+        with ExitStack() as stack:
+            metrics = None if port is None else Metrics(where, settings.schema)
+            if metrics is not None and port is not None:
+                try:
+                    port = stack.enter_context(serving(metrics, port))
+                except OSError as error:
+                    raise click.ClickException(f"port {port} cannot be listened on: {error}") from error
+                click.echo(f"metrics on port {port}", err=True)
+            await run_worker(settings, where, stop, on_threshold, jobs, metrics)
     except BaseExceptionGroup as group:  # of the loops, which end together
         raise _innermost(group) from None
     if not stop.is_set():
@@ -82,28 +86,32 @@ def _innermost(error: BaseException) -> BaseException:
     return _innermost(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _queue_worker(
-    path: str, where: str, schema: str, queues: list[str], concurrency: int, polling: float
-) -> QueueWorker:
-    module, _, name = path.partition(":")
+def _leave() -> None:
+    """End although a sync handler outlasted the stop: its thread cannot be ended, and its job is with others now."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _queue(path: str) -> Handlers:
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` would
-    try:
-        app = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise click.BadParameter(f"{path!r} cannot be imported: {error}", param_hint="--app") from error
-    if not isinstance(app, Handlers):
-        raise click.BadParameter(f"{path!r} is {app!r}, not a JobQueue", param_hint="--app")
-    worker = QueueWorker(app, where, schema, queues or None, concurrency, polling)
-    worker.chosen()
-    return worker
+    queue = _imported(path, "--app")
+    if not isinstance(queue, Handlers):
+        raise click.BadParameter(f"{path!r} is {queue!r}, not a JobQueue", param_hint="--app")
+    return queue
 
 
-def _imported(path: str) -> OnThreshold:
-    module, _, name = path.partition(":")
-    try:
-        handler = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise click.BadParameter(f"{path!r} cannot be imported: {error}", param_hint="--on-threshold") from error
+def _handler(path: str) -> OnThreshold:
+    handler = _imported(path, "--on-threshold")
     if not callable(handler):
         raise click.BadParameter(f"{path!r} is not a function", param_hint="--on-threshold")
     return cast("OnThreshold", handler)
+
+
+def _imported(path: str, option: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise click.BadParameter(f"{path!r} cannot be imported: {error}", param_hint=option) from error

@@ -1,5 +1,6 @@
 """A job queue on Postgres, and what runs in a worker: the queue's own tasks, the timer, and the loops around them."""
 
+from slaq.jobs.events import Event, EventName
 from slaq.jobs.model import (
     DeadLetter,
     InvalidJob,
@@ -15,6 +16,8 @@ from slaq.jobs.sync_queue import SyncJobQueue
 
 __all__ = [
     "DeadLetter",
+    "Event",
+    "EventName",
     "InvalidJob",
     "Job",
     "JobInfo",

@@ -7,7 +7,7 @@ a refused call leaves the transaction usable; on an autocommit connection it is 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -36,6 +36,9 @@ class Call(Generic[T]):
 
 def run_call(conn: Connection[Any], call: Call[T], schema: str) -> T:
     """Run ``call`` on a sync connection; see the module."""
+    if conn.info.transaction_status == TransactionStatus.ACTIVE:
+        with conn.lock:  # another thread is using it, and only then it shows whether there is a transaction
+            pass
     nested = _is_nested(conn)
     with Cursor(conn, row_factory=tuple_row) as cursor:
         if nested:
@@ -54,6 +57,9 @@ def run_call(conn: Connection[Any], call: Call[T], schema: str) -> T:
 
 async def run_call_async(conn: AsyncConnection[Any], call: Call[T], schema: str) -> T:
     """Run ``call`` on an async connection; see the module."""
+    if conn.info.transaction_status == TransactionStatus.ACTIVE:
+        async with conn.lock:  # another task is using it, and only then it shows whether there is a transaction
+            pass
     nested = _is_nested(conn)
     async with AsyncCursor(conn, row_factory=tuple_row) as cursor:
         if nested:
@@ -69,6 +75,18 @@ async def run_call_async(conn: AsyncConnection[Any], call: Call[T], schema: str)
         if nested:
             await cursor.execute(query("jobs", "release", schema))
     return call.read(rows)
+
+
+async def run_together(conn: AsyncConnection[Any], calls: Sequence[Call[Any]], schema: str) -> list[Any]:
+    """Run several calls in one round trip and, on an autocommit connection, in one transaction: all or none."""
+    try:
+        async with conn.pipeline():
+            cursors = [AsyncCursor(conn, row_factory=tuple_row) for _ in calls]
+            for cursor, call in zip(cursors, calls, strict=True):
+                await cursor.execute(query("jobs", call.name, schema), call.parameters)
+            return [call.read(await cursor.fetchall()) for cursor, call in zip(cursors, calls, strict=True)]
+    except psycopg.Error as error:
+        _explain(error)
 
 
 def _is_nested(conn: Connection[Any] | AsyncConnection[Any]) -> bool:

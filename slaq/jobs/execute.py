@@ -49,6 +49,11 @@ class Claim:
     def __repr__(self) -> str:
         return f"<{len(self.jobs)} jobs>"
 
+    def abort(self) -> None:
+        """Let sync handlers know that their runs are over."""
+        for job in self.jobs:
+            job.aborted.set()
+
 
 async def perform(handler: Handler, claim: Claim, threads: Executor) -> None:
     """Call ``handler`` with the jobs of ``claim`` and note the outcomes; raises only when it is cancelled."""
@@ -58,12 +63,15 @@ async def perform(handler: Handler, claim: Claim, threads: Executor) -> None:
     try:
         async with timer:
             result = await _called(handler, given, threads)
-    except (KeyboardInterrupt, SystemExit):
-        raise
     except Exception as error:
         expired = isinstance(error, TimeoutError) and timer.expired()
+        if expired:
+            claim.abort()
         claim.outcomes = [failure(job, error, expired=expired) for job in claim.jobs]
         return
+    except BaseException:
+        claim.abort()
+        raise
     if handler.batch_size is None or not isinstance(result, Mapping):
         output = _output(result, claim.jobs[0])
         claim.outcomes = [Outcome(job, is_done=True, output=output) for job in claim.jobs]

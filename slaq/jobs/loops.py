@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 
 import psycopg
 from procrastinate.exceptions import ConnectorException
@@ -39,7 +40,12 @@ async def keep_running(name: str, loop: Callable[[], Awaitable[None]], stop: asy
             _log.warning("the %s loop failed and is started again: %s", name, reason)
             _log.debug("why the %s loop failed", name, exc_info=True)
         failures = 0 if monotonic() - started > LONGEST_RESTART else failures + 1
-        await sleep(min(0.25 * 2 ** min(failures, 10), LONGEST_RESTART), stop)
+        await sleep(backoff(failures, first=0.25, most=LONGEST_RESTART).total_seconds(), stop)
+
+
+def backoff(attempt: int, *, first: float, most: float) -> timedelta:
+    """How long to wait after the ``attempt``-th failure (from 0): doubling from ``first`` to ``most`` seconds; wall-clock."""
+    return timedelta(seconds=min(first * 2 ** min(attempt, 30), most))
 
 
 async def sleep(seconds: float, stop: asyncio.Event) -> None:

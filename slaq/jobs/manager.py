@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from procrastinate.connector import BaseConnector
 from procrastinate.jobs import Job as EngineJob
-from procrastinate.jobs import Status
+from procrastinate.jobs import Notification, Status
 from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from slaq.jobs import managing, verbs
+from slaq.clock import monotonic
+from slaq.jobs import verbs
 from slaq.jobs.calls import Call, run_call_async
-from slaq.jobs.execute import Claim, failure
+from slaq.jobs.events import Listeners
+from slaq.jobs.execute import Claim, Outcome, failure
 from slaq.jobs.handlers import Handler
 from slaq.jobs.model import Job, UnknownQueue
 from slaq.jobs.settle import OUTAGE, Settler
@@ -30,11 +33,19 @@ _log = logging.getLogger("slaq.jobs")
 _QUICK = 0.02
 """Seconds: jobs that take no longer on average are fetched ahead."""
 _PATIENCE = 1.0
-_UNLOCKED = ("standard", "short", "exclusive")
+_LONGEST_AHEAD = 1.0
+"""Seconds that a job may wait here for its turn before others may have it; looked at with each heartbeat."""
+_MISSING = 10.0
+
+Report = Callable[[Sequence[Outcome], Mapping[int, str]], Awaitable[None]]
 
 
 class SlaqJobManager(JobManager):
-    """Runs the jobs of ``handlers``' queues, up to ``concurrency`` at a time."""
+    """Runs the jobs of ``handlers``' queues, up to ``concurrency`` at a time.
+
+    ``report`` is told how runs ended. With ``is_once`` the end of the ready jobs is only reached when those are done
+    that may make others ready.
+    """
 
     def __init__(
         self,
@@ -43,50 +54,77 @@ class SlaqJobManager(JobManager):
         schema: str,
         handlers: Mapping[str, Handler],
         concurrency: int,
+        listeners: Listeners,
+        report: Report,
+        *,
+        is_once: bool = False,
     ) -> None:
         super().__init__(connector)
         self._pool = pool
         self._schema = schema
         self._handlers = handlers
         self._concurrency = concurrency
-        self._settler = Settler(pool, schema)
+        self._listeners = listeners
+        self._report = report
+        self._is_once = is_once
+        self._settler = Settler(pool, schema, self._ahead)
         self._buffer: deque[EngineJob] = deque()
+        self._filled_at = 0.0
         self._turn = 0
-        self._running = 0
-        self._policies: dict[str, str] = {}
+        self._running: Counter[str] = Counter()
         self._missing: set[str] = set()
-        self._seconds = 1.0
+        self._seconds: dict[str, float] = defaultdict(lambda: 1.0)
+        self._heard = 0
+        self._wake: Callable[[], Awaitable[None]] | None = None
+        self._settled = asyncio.Event()
         self._is_stopping = False
+
+    async def register_worker(self) -> int:
+        self._settler.worker_id = await super().register_worker()
+        return self._settler.worker_id
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> EngineJob | None:
         """The next call of a handler: from what was fetched ahead, or from the queues in turn."""
-        if not self._buffer and not self._is_stopping:
+        names = list(queues or self._handlers)
+        while not self._buffer and not self._is_stopping:
+            heard = self._heard
+            self._settled.clear()
             try:
-                await self._refill(list(queues or self._handlers), worker_id)
+                await self._refill(names, worker_id)
             except OUTAGE as error:
                 _log.warning("no jobs can be fetched for now: %s", error)
                 await asyncio.sleep(_PATIENCE)
+            if self._is_once and not self._buffer and self._running.total():
+                await self._settled.wait()
+            elif heard == self._heard:  # the engine forgets what it hears of while it fetches
+                break
+        while self._buffer and self._buffer[0].id in self._settler.told_ahead:  # slots became free meanwhile
+            await self._settler.tell_ahead()
         if not self._buffer:
             return None
-        self._running += 1
-        return self._buffer.popleft()
+        job = self._buffer.popleft()
+        self._running[str(job.queue)] += 1
+        return job
 
     async def finish_job(self, job: EngineJob, status: Status, delete_job: bool) -> None:
         """Settle what ``job`` stands for by its handler's outcomes; without any it was interrupted."""
         claim = _claim(job)
-        self._running -= 1
         outcomes = claim.outcomes
         if outcomes is None:
             outcomes = [failure(each, asyncio.CancelledError()) for each in claim.jobs]
-        await self._settler.settle(outcomes)
+        try:
+            ended = await self._settler.settle(outcomes)
+        finally:
+            self._running[str(job.queue)] -= 1
+            self._settled.set()
+        if self._handlers[str(job.queue)].concurrency is not None and self._wake is not None:
+            await self._wake()
+        await self._report(outcomes, ended)
 
     async def give_back(self, worker_id: int) -> None:
         """Fetch no more, and let others have what was fetched but not started."""
         self._is_stopping = True
-        ids = [job.id for engine_job in self._buffer for job in _claim(engine_job).jobs]
-        self._buffer.clear()
-        if ids:
-            await self._run(verbs.unfetch(worker_id, ids))
+        await self._give_back_ahead(worker_id)
 
     async def unregister_worker(self, worker_id: int) -> None:
         """Leave nothing behind: the worker's row, once gone, takes its jobs' fence with it."""
@@ -98,6 +136,8 @@ class SlaqJobManager(JobManager):
         """Beat; a missed beat must not end the worker, only a long silence costs it its jobs."""
         try:
             await super().update_heartbeat(worker_id)
+            if self._buffer and monotonic() - self._filled_at > _LONGEST_AHEAD:
+                await self._give_back_ahead(worker_id)
         except Exception as error:
             _log.warning("the worker's heartbeat could not be written: %s", error)
 
@@ -105,50 +145,77 @@ class SlaqJobManager(JobManager):
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
         """Listen, and listen again when the connection is lost."""
+
+        async def hear(*, channel: str, notification: Notification) -> None:
+            self._heard += 1
+            await on_notification(channel=channel, notification=notification)
+
+        self._wake = lambda: hear(channel="", notification={"type": "job_inserted", "job_id": 0})
         while True:
             try:
-                await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+                await super().listen_for_jobs(on_notification=hear, queues=queues)
             except Exception as error:
                 _log.warning("notifications are not heard for now: %s", error)
             await asyncio.sleep(_PATIENCE)
 
-    def took(self, seconds: float) -> None:
-        """Learn how long a job took, which decides whether to fetch ahead."""
-        self._seconds += (seconds - self._seconds) * 0.2
+    def took(self, queue: str, seconds: float) -> None:
+        """Learn how long the jobs of a queue take, which decides whether to fetch ahead."""
+        self._seconds[queue] += (seconds - self._seconds[queue]) * 0.2
 
     async def _refill(self, queues: list[str], worker_id: int) -> None:
         for offset in range(len(queues)):
             queue = queues[(self._turn + offset) % len(queues)]
-            if queue in self._missing:
-                continue
             handler = self._handlers[queue]
-            jobs = await self._fetch(handler, await self._limit(handler), worker_id)
+            room = self._room(handler)
+            if queue in self._missing or room < 1:
+                continue
+            ahead = self._concurrency - room if self._may_fetch_ahead(handler) else 0
+            jobs = await self._fetch(handler, handler.batch_size or room, ahead, worker_id)
             if jobs:
                 self._turn = (self._turn + offset + 1) % len(queues)
                 size = handler.batch_size or 1
                 self._buffer.extend(_engine_job(jobs[at : at + size], worker_id) for at in range(0, len(jobs), size))
+                self._filled_at = monotonic()
+                self._settler.told_ahead = [job.id for job in jobs[room:]] if ahead else []
                 return
 
-    async def _fetch(self, handler: Handler, limit: int, worker_id: int) -> list[Job]:
+    def _room(self, handler: Handler) -> int:
+        """How many calls of ``handler`` may begin now."""
+        free = max(self._concurrency - self._running.total(), 1)
+        if handler.concurrency is None:
+            return free
+        return min(free, handler.concurrency - self._running[handler.queue])
+
+    def _may_fetch_ahead(self, handler: Handler) -> bool:
+        return handler.batch_size is None and handler.concurrency is None and self._seconds[handler.queue] < _QUICK
+
+    async def _fetch(self, handler: Handler, limit: int, ahead: int, worker_id: int) -> list[Job]:
         try:
-            return await self._run(verbs.fetch(handler.queue, limit, worker=worker_id, groups=handler.groups))
+            return await self._run(
+                verbs.fetch(handler.queue, limit, worker=worker_id, groups=handler.groups, ahead=ahead)
+            )
         except UnknownQueue as error:
-            _log.warning("queue %s has a handler but does not exist yet: %s", handler.queue, error)
+            await self._listeners.warn(f"queue {handler.queue} has a handler but does not exist yet: {error}")
             self._missing.add(handler.queue)
-            asyncio.get_running_loop().call_later(10, self._missing.discard, handler.queue)
+            asyncio.get_running_loop().call_later(_MISSING, self._missing.discard, handler.queue)
             return []
 
-    async def _limit(self, handler: Handler) -> int:
-        """How many jobs to claim: what can start now; as many as may run, when they are quick and hold no lock."""
-        if handler.batch_size is not None:
-            return handler.batch_size
-        if handler.queue not in self._policies:
-            self._policies |= {
-                queue.name: queue.policy for queue in await self._run(managing.get_queues(handler.queue))
-            }
-        if handler.groups is not None or self._policies.get(handler.queue) not in _UNLOCKED:
-            return 1
-        return self._concurrency if self._seconds < _QUICK else max(self._concurrency - self._running, 1)
+    def _ahead(self, settled: int) -> list[int]:
+        """What is left of the jobs fetched ahead once ``settled`` calls have made room for others."""
+        begin = self._concurrency - self._running.total() + settled
+        return [job.id for engine_job in islice(self._buffer, begin, None) for job in _claim(engine_job).jobs]
+
+    async def _give_back_ahead(self, worker_id: int) -> None:
+        unbegun = list(self._buffer)
+        self._buffer.clear()
+        if not unbegun:
+            return
+        try:
+            await self._run(verbs.unfetch(worker_id, [job.id for each in unbegun for job in _claim(each).jobs]))
+        except BaseException:
+            self._buffer.extend(unbegun)
+            raise
+        self._settler.told_ahead = []
 
     async def _run(self, call: Call[Any]) -> Any:
         async with self._pool.connection() as conn:
@@ -158,7 +225,7 @@ class SlaqJobManager(JobManager):
 def _engine_job(jobs: list[Job], worker_id: int) -> EngineJob:
     first = jobs[0]
     return EngineJob(
-        id=first.id,
+        id=first.id if len(jobs) == 1 else -first.id,  # cancelling one job of a batch interrupts none of the others
         status=Status.DOING.value,
         queue=first.queue,
         priority=first.priority,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from slaq.jobs import options as check
@@ -142,8 +142,9 @@ def sweep(stale: Any) -> Call[dict[str, int]]:
     return Call("sweep", {"stale": stale}, scalar)
 
 
-def delete_old() -> Call[dict[str, int]]:
-    return Call("delete_old", {}, scalar)
+def delete_old(every: timedelta = timedelta()) -> Call[dict[str, int] | None]:
+    """None when it was done less than ``every`` ago, by whomever."""
+    return Call("delete_old", {"every": every}, scalar)
 
 
 def now() -> Call[datetime]:

@@ -1,104 +1,114 @@
-"""Gauges and counters of the queues in Prometheus's text format, over HTTP."""
+"""What a worker shows to Prometheus: its queues, its timer, the outbox, and the runs in this process."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
-from itertools import accumulate
-from typing import Any
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 
-import attrs
 import psycopg
-from psycopg import AsyncConnection
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from slaq.jobs import managing
-from slaq.jobs.calls import run_call_async
 from slaq.jobs.execute import Claim
-from slaq.jobs.model import QueueStats
+from slaq.jobs.sync_queue import SyncJobQueue
+from slaq.jobs.timer import Timer
+from slaq.store.queries import query
 
-_log = logging.getLogger("slaq.jobs")
 BUCKETS = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0)
 """Upper bounds of the durations, in seconds."""
+_STATES = ("ready", "deferred", "active", "completed", "failed", "cancelled")
 
 
-@attrs.define
-class Metrics:
-    """What one worker process counts, and what it asks Postgres for at each scrape."""
+class Metrics(Collector):
+    """Counts the runs of one process, and asks Postgres for the rest at each scrape."""
 
-    conninfo: str
-    schema: str
-    runs: dict[tuple[str, str], int] = attrs.field(factory=lambda: defaultdict(int))
-    durations: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(lambda: [0] * (len(BUCKETS) + 1)))
-    seconds: dict[str, float] = attrs.field(factory=lambda: defaultdict(float))
+    def __init__(self, conninfo: str, schema: str) -> None:
+        self._conninfo = conninfo
+        self._schema = schema
+        self.timer: Timer | None = None
+        self.registry = CollectorRegistry()
+        self.runs = Counter(
+            "slaq_job_runs", "Runs of jobs that ended in this process.", ["queue", "outcome"], registry=self.registry
+        )
+        self.durations = Histogram(
+            "slaq_job_duration_seconds", "How long calls of handlers took.", ["queue"], buckets=BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self.registry.register(self)
 
     def note(self, claim: Claim, seconds: float) -> None:
         """Count the runs of ``claim``, which took ``seconds`` together."""
         queue = claim.jobs[0].queue
         for outcome in claim.outcomes or []:
-            self.runs[queue, "completed" if outcome.is_done else "failed"] += 1
+            self.runs.labels(queue, "completed" if outcome.is_done else "failed").inc()
         if claim.outcomes is None:
-            self.runs[queue, "interrupted"] += len(claim.jobs)
-        place = next((at for at, bound in enumerate(BUCKETS) if seconds <= bound), len(BUCKETS))
-        self.durations[queue][place] += 1
-        self.seconds[queue] += seconds
+            self.runs.labels(queue, "interrupted").inc(len(claim.jobs))
+        self.durations.labels(queue).observe(seconds)
 
-    async def text(self) -> str:
-        """The whole page."""
-        async with await AsyncConnection.connect(self.conninfo, autocommit=True) as conn:
-            stats = await run_call_async(conn, managing.get_queue_stats(), self.schema)
-            now = await run_call_async(conn, managing.now(), self.schema)
-        lines = [*_gauges(stats, now), *self._counters()]
-        return "".join(f"{line}\n" for line in lines)
-
-    def _counters(self) -> Iterator[str]:
-        yield "# HELP slaq_job_runs_total Runs of jobs that ended in this process."
-        yield "# TYPE slaq_job_runs_total counter"
-        for (queue, outcome), count in sorted(self.runs.items()):
-            yield f'slaq_job_runs_total{{queue="{queue}",outcome="{outcome}"}} {count}'
-        yield "# HELP slaq_job_duration_seconds How long calls of handlers took."
-        yield "# TYPE slaq_job_duration_seconds histogram"
-        for queue, counts in sorted(self.durations.items()):
-            for bound, count in zip((*BUCKETS, "+Inf"), accumulate(counts), strict=True):
-                yield f'slaq_job_duration_seconds_bucket{{queue="{queue}",le="{bound}"}} {count}'
-            yield f'slaq_job_duration_seconds_sum{{queue="{queue}"}} {self.seconds[queue]:.6f}'
-            yield f'slaq_job_duration_seconds_count{{queue="{queue}"}} {sum(counts)}'
-
-
-def _gauges(stats: list[QueueStats], now: Any) -> Iterator[str]:
-    yield "# HELP slaq_jobs Jobs in the database, by queue and state."
-    yield "# TYPE slaq_jobs gauge"
-    for each in stats:
-        for state in ("ready", "deferred", "active", "completed", "failed", "cancelled"):
-            yield f'slaq_jobs{{queue="{each.name}",state="{state}"}} {getattr(each, state)}'
-    yield "# HELP slaq_oldest_ready_seconds How long the oldest ready job has waited."
-    yield "# TYPE slaq_oldest_ready_seconds gauge"
-    for each in stats:
-        waited = 0.0 if each.oldest_ready is None else max((now - each.oldest_ready).total_seconds(), 0.0)
-        yield f'slaq_oldest_ready_seconds{{queue="{each.name}"}} {waited:.3f}'
-
-
-@asynccontextmanager
-async def serving(metrics: Metrics, port: int, host: str = "0.0.0.0") -> AsyncGenerator[int, None]:  # noqa: S104 - scraped from elsewhere
-    """Answer every GET on ``port`` (0: any free one) with the metrics, while the code inside runs; yields the port."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def collect(self) -> Iterator[Metric]:
+        """What Postgres says now; without it, only that it cannot be asked."""
         try:
-            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-            status, body = "200 OK", (await metrics.text()).encode()
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ConnectionError):
-            writer.close()
-            return
-        except psycopg.Error as error:
-            _log.warning("metrics could not be read: %s", error)
-            status, body = "503 Service Unavailable", b"Postgres cannot be reached\n"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
-        await writer.drain()
-        writer.close()
+            with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5) as conn:
+                found = [*self._queues(conn), *self._alarms(conn), *self._outbox(conn)]
+        except psycopg.Error:
+            found = []
+        yield GaugeMetricFamily("slaq_postgres_up", "Whether Postgres could be asked.", value=bool(found))
+        yield from found
 
-    server = await asyncio.start_server(answer, host, port)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    def _queues(self, conn: psycopg.Connection) -> Iterator[Metric]:
+        now = _now(conn, self._schema)
+        jobs = GaugeMetricFamily("slaq_jobs", "Jobs in the database.", labels=["queue", "state"])
+        oldest = GaugeMetricFamily(
+            "slaq_oldest_ready_seconds", "How long the oldest ready job has waited.", labels=["queue"]
+        )
+        for stats in SyncJobQueue(self._schema).get_queue_stats(conn):
+            for state in _STATES:
+                jobs.add_metric([stats.name, state], getattr(stats, state))
+            oldest.add_metric([stats.name], _since(stats.oldest_ready, now))
+        yield jobs
+        yield oldest
+
+    def _alarms(self, conn: psycopg.Connection) -> Iterator[Metric]:
+        now = _now(conn, self._schema)
+        row = conn.execute(query("timer", "backlog", self._schema), {"now": now}).fetchone()
+        armed, due, failing, oldest_due_at = row or (0, 0, 0, None)
+        alarms = GaugeMetricFamily("slaq_alarms", "Tickets with a crossing ahead, due, or failing.", labels=["state"])
+        for state, count in (("armed", armed), ("due", due), ("failing", failing)):
+            alarms.add_metric([state], count)
+        yield alarms
+        yield GaugeMetricFamily(
+            "slaq_oldest_due_seconds", "How long the oldest due crossing is untold.", value=_since(oldest_due_at, now)
+        )
+
+    def _outbox(self, conn: psycopg.Connection) -> Iterator[Metric]:
+        row = conn.execute(query("temporal", "outbox_backlog", self._schema)).fetchone()
+        waiting, failing, oldest_at = row or (0, 0, None)
+        outbox = GaugeMetricFamily("slaq_outbox", "What Temporal has not been told yet.", labels=["state"])
+        for state, count in (("waiting", waiting), ("failing", failing)):
+            outbox.add_metric([state], count)
+        yield outbox
+        yield GaugeMetricFamily(
+            "slaq_oldest_outbox_seconds", "How long the oldest of it waits.", value=_since(oldest_at, _now(conn, self._schema))
+        )  # fmt: skip
+
+
+def _now(conn: psycopg.Connection, schema: str) -> datetime:
+    row = conn.execute(query("timer", "now", schema)).fetchone()
+    return row[0] if row else datetime.max  # noqa: DTZ901 - a SELECT without FROM has a row
+
+
+def _since(instant: datetime | None, now: datetime) -> float:
+    return 0.0 if instant is None else max((now - instant).total_seconds(), 0.0)
+
+
+@contextmanager
+def serving(metrics: Metrics, port: int, host: str = "0.0.0.0") -> Generator[int, None, None]:  # noqa: S104 - scraped from elsewhere
+    """Answer on ``port`` (0: any free one), from a thread, while the code inside runs; yields the port."""
+    server, thread = start_http_server(port, host, metrics.registry)
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

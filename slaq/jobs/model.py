@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -166,7 +167,8 @@ class Job:
     attempt: int
     """Runs that have ended before this one; the fence of whoever settles it."""
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    is_locked: bool = attrs.field(default=False, repr=False)
+    aborted: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False, eq=False)
+    """Set once this run has expired, or was cancelled or shut down; a sync handler that goes on for long should look."""
 
     @property
     def key(self) -> str | None:

@@ -32,12 +32,12 @@ from slaq.jobs.model import (
     Swept,
     Upserted,
 )
+from slaq.jobs.schedule import preview_schedule
+from slaq.jobs.upkeep import STALE
 from slaq.jobs.verbs import Ids
 from slaq.store.queries import DEFAULT_SCHEMA, checked_schema
 
 T = TypeVar("T")
-STALE = timedelta(seconds=30)
-"""A worker whose heart has been still for so long is dead."""
 
 
 class JobQueue(Handlers):
@@ -276,6 +276,12 @@ class JobQueue(Handlers):
         """All schedules, or a queue's."""
         return await self._do(conn, managing.get_schedules(queue))
 
+    async def preview_schedule(
+        self, conn: AsyncConnection[Any], cron: str, *, tz: str = "UTC", after: datetime | None = None, count: int = 5
+    ) -> list[datetime]:
+        """The next ``count`` ticks of a cron line after an instant (default: now, by the database), in the zone's time."""
+        return preview_schedule(cron, tz=tz, after=after or await self._do(conn, managing.now()), count=count)
+
     async def publish(
         self, conn: AsyncConnection[Any], event: str, data: Any = None, **options: Unpack[SendOptions]
     ) -> list[int]:
@@ -293,7 +299,7 @@ class JobQueue(Handlers):
     async def supervise(self, conn: AsyncConnection[Any], stale: timedelta = STALE) -> Swept:
         """Settle what no worker will: stalled and expired jobs; delete what was kept long enough. Workers do so by themselves."""
         swept = await self._do(conn, managing.sweep(stale))
-        deleted = await self._do(conn, managing.delete_old())
+        deleted = await self._do(conn, managing.delete_old()) or {"deleted": 0, "retained": 0}
         stats = await self._do(conn, managing.get_queue_stats())
         long = tuple(each.name for each in stats if each.ready > each.warning_size)
         return Swept(swept["stalled"], swept["expired"], deleted["deleted"], deleted["retained"], long)

@@ -16,7 +16,6 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from slaq.errors import UnknownTicket
-from slaq.jobs.engine import QUEUE
 from slaq.services.verbs import Verbs
 from slaq.store.database import Statement, Steps, run_async
 from slaq.store.queries import query
@@ -25,6 +24,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger("slaq.resync")
 
+RESYNC = "sla-resync"
 BATCH = 100
 
 
@@ -56,7 +56,7 @@ async def resync(
         if tickets is None and len(listed) == BATCH:
             follow_up.append({"after": listed[-1]})
         if follow_up:
-            jobs = [{"queue": QUEUE, "task": "sla-resync", "args": {"tenant": tenant, **args}} for args in follow_up]
+            jobs = [{"queue": RESYNC, "data": {"tenant": tenant, **part}} for part in follow_up]
             await _in_transaction(conn, _enqueue(jobs, schema))
     return len(listed)
 

@@ -1,4 +1,4 @@
-"""A worker of the application's queues: Procrastinate's loop over slaq's manager, with schedules and upkeep beside it.
+"""A worker of queues: Procrastinate's loop over slaq's manager, with upkeep beside it.
 
 Everything is started again when it ends before a stop was asked for; an outage of Postgres makes it wait.
 """
@@ -6,36 +6,35 @@ Everything is started again when it ends before a stop was asked for; an outage 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import attrs
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.worker import Worker
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import monotonic
 from slaq.errors import ConfigurationError
-from slaq.jobs import managing
-from slaq.jobs.calls import Call, run_call_async
-from slaq.jobs.execute import Claim, perform
+from slaq.jobs.events import Event, EventName
+from slaq.jobs.execute import Claim, Outcome, perform
 from slaq.jobs.handlers import Handler, Handlers
-from slaq.jobs.loops import keep_running, sleep
+from slaq.jobs.loops import keep_running
 from slaq.jobs.manager import SlaqJobManager
-from slaq.jobs.schedule import due_tick
+from slaq.jobs.upkeep import STALE, look_after
 from slaq.store.queries import DEFAULT_SCHEMA
 
-_log = logging.getLogger("slaq.jobs")
-T = TypeVar("T")
+Pool: TypeAlias = AsyncConnectionPool[AsyncConnection[Any]]
 
 HEARTBEAT = 5.0
-STALE = timedelta(seconds=30)
-_DELETE_EVERY = 600.0
+PATIENCE = 5.0
+"""Seconds that a call waits for a connection, and a pool tries to make one; then the loop that asked starts again."""
+NAME = "slaq worker: queue"
+_ENDS = (EventName.COMPLETED, EventName.RETRIED, EventName.FAILED, EventName.DEAD_LETTERED)
 
 
 @attrs.define
@@ -50,12 +49,12 @@ class QueueWorker:
     concurrency: int = 10
     polling_interval: float = 1.0
     """Longest wait before looking again; jobs that are ready at once are notified in milliseconds."""
-    upkeep_interval: float = 10.0
-    """How often schedules and sweeps are looked at."""
+    upkeep_interval: float | None = 5.0
+    """How often schedules and sweeps are looked at; None: somebody else does."""
     grace: float = 30.0
     """How long running jobs may go on once a stop is asked for; then they are cancelled and retried."""
     is_listening: bool = True
-    on_settled: list[Callable[[Claim, float], None]] = attrs.field(factory=list)
+    on_run: list[Callable[[Claim, float], None]] = attrs.field(factory=list)
     """Called after each call of a handler, with its jobs and outcomes, and the seconds it took."""
 
     def chosen(self) -> dict[str, Handler]:
@@ -74,23 +73,32 @@ class QueueWorker:
             if once:
                 await self._work(pool, handlers, stop, once=True)
                 return
+            loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+                ("queue", lambda: self._work(pool, handlers, stop))
+            ]
+            if (interval := self.upkeep_interval) is not None:
+                loops.append(("upkeep", lambda: look_after(pool, self.schema, self.app, interval, stop)))
             async with asyncio.TaskGroup() as group:
-                group.create_task(keep_running("queue worker", lambda: self._work(pool, handlers, stop), stop))
-                group.create_task(keep_running("upkeep", lambda: self._upkeep(pool, stop), stop))
+                for name, loop in loops:
+                    group.create_task(keep_running(name, self._telling(name, loop), stop), name=name)
+        await self.app.emit(Event(EventName.STOPPED, "the worker has ended"))
 
-    async def _work(
-        self,
-        pool: AsyncConnectionPool[AsyncConnection[Any]],
-        handlers: dict[str, Handler],
-        stop: asyncio.Event,
-        *,
-        once: bool = False,
-    ) -> None:
-        connector = PsycopgConnector(
-            conninfo=self.conninfo, kwargs={"options": f"-c search_path={self.schema}"}, min_size=1, max_size=2
-        )
+    def _telling(self, name: str, loop: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            try:
+                await loop()
+            except Exception as error:
+                await self.app.emit(Event(EventName.ERROR, f"the {name} loop failed: {error!r}"))
+                raise
+
+        return run
+
+    async def _work(self, pool: Pool, handlers: dict[str, Handler], stop: asyncio.Event, *, once: bool = False) -> None:
+        connector = _connector(self.conninfo, self.schema)
         engine = App(connector=connector)
-        manager = SlaqJobManager(connector, pool, self.schema, handlers, self.concurrency)
+        manager = SlaqJobManager(
+            connector, pool, self.schema, handlers, self.concurrency, self.app, self._report, is_once=once
+        )
         engine.job_manager = manager
         threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="slaq-job")
         for handler in handlers.values():
@@ -110,11 +118,27 @@ class QueueWorker:
                 await perform(handler, claim, threads)
             finally:
                 seconds = monotonic() - started
-                manager.took(seconds)
-                for listener in self.on_settled:
+                manager.took(handler.queue, seconds)
+                for listener in self.on_run:
                     listener(claim, seconds)
 
         return run
+
+    async def _report(self, outcomes: Sequence[Outcome], ended: Mapping[int, str]) -> None:
+        """Tell the listeners how runs ended, once Postgres knows."""
+        if not self.app.has_listeners(*_ENDS):
+            return
+        for outcome in outcomes:
+            job = outcome.job
+            how = ended.get(job.id)
+            if how is None:
+                continue
+            output = None if outcome.output is None else json.loads(outcome.output)
+            message = f"job {job.id} of queue {job.queue}: {how} in attempt {job.attempt}"
+            await self.app.emit(Event(EventName(how), message, job.queue, job, output))
+            if how == EventName.FAILED and (letters := job.metadata.get("dead_letter")):
+                copied = f"job {job.id} of queue {job.queue} has a copy in {letters}"
+                await self.app.emit(Event(EventName.DEAD_LETTERED, copied, job.queue, job, output))
 
     async def _run_engine(
         self, engine: App, manager: SlaqJobManager, queues: list[str], stop: asyncio.Event, *, once: bool
@@ -137,50 +161,33 @@ class QueueWorker:
         if (error := running.exception()) is not None:
             raise error
 
-    async def _upkeep(self, pool: AsyncConnectionPool[AsyncConnection[Any]], stop: asyncio.Event) -> None:
-        """Send what schedules have due, and sweep."""
-        deleted = monotonic() - _DELETE_EVERY
-        while not stop.is_set():
-            async with pool.connection() as conn:
-                await tick(conn, self.schema)
-                swept = await run_call_async(conn, managing.sweep(STALE), self.schema)
-                if any(swept.values()):
-                    _log.warning("jobs that nobody settled: %(stalled)d stalled, %(expired)d expired", swept)
-                if monotonic() - deleted >= _DELETE_EVERY:
-                    deleted = monotonic()
-                    await run_call_async(conn, managing.delete_old(), self.schema)
-                    await _warn_of_backlog(conn, self.schema)
-            await sleep(self.upkeep_interval, stop)
-
     @asynccontextmanager
-    async def _pool(self) -> AsyncGenerator[AsyncConnectionPool[AsyncConnection[Any]], None]:
+    async def _pool(self) -> AsyncGenerator[Pool, None]:
         """Autocommit connections that are not checked first: fetching and settling are one statement each."""
-        pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
-            self.conninfo, kwargs={"autocommit": True}, min_size=1, max_size=4, open=False, timeout=10
-        )
+        pool: Pool = AsyncConnectionPool(
+            self.conninfo, kwargs={"autocommit": True, "application_name": NAME}, min_size=1, max_size=4, open=False,
+            timeout=PATIENCE, reconnect_timeout=PATIENCE,
+        )  # fmt: skip
         async with pool:
             yield pool
 
 
-async def tick(conn: AsyncConnection[Any], schema: str) -> list[int]:
-    """Send the jobs of all schedules that are due; ids of the jobs. Many may tick at once: each tick is sent once."""
-    schedules = await run_call_async(conn, managing.get_schedules(), schema)
-    now = await run_call_async(conn, managing.now(), schema) if schedules else None
-    sent: list[int] = []
-    for schedule in schedules:
-        try:
-            due = due_tick(schedule, now) if now is not None else None
-            job = await run_call_async(conn, managing.fire(schedule, due), schema) if due is not None else None
-        except (KeyError, ValueError):
-            _log.exception("schedule %r of queue %s cannot be evaluated and is left out", schedule.key, schedule.queue)
-            continue
-        if job is not None:
-            sent.append(job)
-    return sent
+class _Pool(AsyncConnectionPool[AsyncConnection[Any]]):
+    """Gives up opening as soon as it gives up anything else; the engine leaves it half a minute."""
+
+    async def open(self, wait: bool = False, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109 - the pool's signature
+        await super().open(wait, timeout)
 
 
-async def _warn_of_backlog(conn: AsyncConnection[Any], schema: str) -> None:
-    call: Call[Any] = managing.get_queue_stats()
-    for stats in await run_call_async(conn, call, schema):
-        if stats.ready > stats.warning_size:
-            _log.warning("queue %s has %d ready jobs, more than %d", stats.name, stats.ready, stats.warning_size)
+def _connector(conninfo: str, schema: str) -> PsycopgConnector:
+    """For what the engine asks by itself: heartbeats, jobs to abort, notifications."""
+
+    async def configure(conn: AsyncConnection[Any]) -> None:
+        # Not in the pool's kwargs: `options` would replace the login's own, and `autocommit` breaks LISTEN.
+        await conn.set_autocommit(True)
+        await conn.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
+
+    return PsycopgConnector(
+        pool_factory=_Pool, conninfo=conninfo, kwargs={"application_name": NAME}, min_size=1, max_size=2,
+        timeout=PATIENCE, reconnect_timeout=PATIENCE, configure=configure,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Telling Postgres what came of jobs, many in one statement, until it has heard it.
+"""Telling Postgres what came of jobs, many in one round trip, until it has heard it.
 
 Whoever has something to tell waits; a single task takes whatever has gathered while it told the last.
 An outage makes it wait and try again: the fence keeps a late word from doing harm.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from slaq.jobs import verbs
-from slaq.jobs.calls import Call, run_call_async
+from slaq.jobs.calls import Call, run_call_async, run_together
 from slaq.jobs.execute import Outcome
 
 _log = logging.getLogger("slaq.jobs")
@@ -32,16 +32,30 @@ class Settler:
 
     pool: AsyncConnectionPool[AsyncConnection[Any]]
     schema: str
-    _pending: list[tuple[Sequence[Outcome], asyncio.Future[None]]] = attrs.field(factory=list, init=False)
+    ahead: Callable[[int], list[int]]
+    """The jobs that will be claimed but not begun, once so many more calls of handlers are settled."""
+    worker_id: int = attrs.field(default=0, init=False)
+    told_ahead: list[int] = attrs.field(factory=list, init=False)
+    """What Postgres believes of that. A job must have left it before it begins."""
+    _pending: list[tuple[Sequence[Outcome], asyncio.Future[Mapping[int, str]]]] = attrs.field(factory=list, init=False)
     _task: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+    _telling: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Return once Postgres knows."""
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def settle(self, outcomes: Sequence[Outcome]) -> Mapping[int, str]:
+        """Return once Postgres knows: how jobs ended (``completed``, ``retried``, ``failed``), by id.
+
+        A job that was settled by somebody else meanwhile is not among them.
+        """
+        told: asyncio.Future[Mapping[int, str]] = asyncio.get_running_loop().create_future()
         self._pending.append((outcomes, told))
         if self._task is None:
             self._task = asyncio.create_task(self._flush(), name="settle jobs")
-        await told
+        return await told
+
+    async def tell_ahead(self) -> None:
+        """Tell which jobs are claimed but not begun, without a settlement."""
+        if isinstance(ended := await self._tell_all([], 0), Exception):
+            raise ended
 
     async def drain(self) -> None:
         """Wait until nothing is left to tell."""
@@ -52,31 +66,44 @@ class Settler:
         try:
             while self._pending:
                 taken, self._pending = self._pending, []
-                error = await self._tell([outcome for outcomes, _ in taken for outcome in outcomes])
+                calls = _calls([outcome for outcomes, _ in taken for outcome in outcomes])
+                ended = await self._tell_all(calls, len(taken))
                 for _, told in taken:
                     if told.cancelled():
                         continue
-                    if error is None:
-                        told.set_result(None)
+                    if isinstance(ended, Exception):
+                        told.set_exception(ended)
                     else:
-                        told.set_exception(error)
+                        told.set_result(ended)
         finally:
             self._task = None
 
-    async def _tell(self, outcomes: list[Outcome]) -> Exception | None:
+    async def _tell_all(self, calls: list[Call[Any]], settled: int) -> Mapping[int, str] | Exception:
+        async with self._telling:
+            left = self.ahead(settled)
+            if left == self.told_ahead:
+                return await self._tell(calls) if calls else {}
+            ended = await self._tell([*calls, verbs.note_ahead(self.worker_id, left)])
+            if not isinstance(ended, Exception):
+                self.told_ahead = left
+            return ended
+
+    async def _tell(self, calls: Sequence[Call[Any]]) -> Mapping[int, str] | Exception:
         wait = 0.1
         while True:
             try:
                 async with self.pool.connection() as conn:
-                    for call in _calls(outcomes):
-                        await run_call_async(conn, call, self.schema)
-                return None
+                    if len(calls) == 1:
+                        found = [await run_call_async(conn, calls[0], self.schema)]
+                    else:
+                        found = await run_together(conn, calls, self.schema)
+                return {job: how for part in found if part is not None for job, how in part.items()}
             except OUTAGE as error:
-                _log.warning("%d jobs could not be settled yet: %s", len(outcomes), error)
+                _log.warning("%d settlements could not be told yet: %s", len(calls), error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
             except Exception as error:
-                _log.exception("%d jobs could not be settled; they expire", len(outcomes))
+                _log.exception("%d settlements failed; their jobs expire", len(calls))
                 return error
 
 

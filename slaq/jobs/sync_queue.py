@@ -1,4 +1,4 @@
-"""The queue for sync code: the same verbs."""
+"""The queue for sync code: made of queue.py by `make format`."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from slaq.jobs.model import (
     Swept,
     Upserted,
 )
+from slaq.jobs.schedule import preview_schedule
+from slaq.jobs.upkeep import STALE
 from slaq.jobs.verbs import Ids
 from slaq.store.queries import DEFAULT_SCHEMA, checked_schema
 
 T = TypeVar("T")
-STALE = timedelta(seconds=30)
-"""A worker whose heart has been still for so long is dead."""
 
 
 class SyncJobQueue(Handlers):
@@ -104,7 +104,13 @@ class SyncJobQueue(Handlers):
         return self._do(conn, verbs.send(queue, data, {**options, "start_after": start_after}))
 
     def send_throttled(
-        self, conn: Connection[Any], queue: str, data: Any = None, *, seconds: Duration, **options: Unpack[LaterOptions]
+        self,
+        conn: Connection[Any],
+        queue: str,
+        data: Any = None,
+        *,
+        seconds: Duration,
+        **options: Unpack[LaterOptions],
     ) -> int | None:
         """Add a job unless its key had one in this slot of ``seconds``, aligned to the epoch.
 
@@ -113,7 +119,13 @@ class SyncJobQueue(Handlers):
         return self._do(conn, verbs.send(queue, data, options, (seconds, False)))
 
     def send_debounced(
-        self, conn: Connection[Any], queue: str, data: Any = None, *, seconds: Duration, **options: Unpack[LaterOptions]
+        self,
+        conn: Connection[Any],
+        queue: str,
+        data: Any = None,
+        *,
+        seconds: Duration,
+        **options: Unpack[LaterOptions],
     ) -> int | None:
         """Like ``send_throttled``; when this slot is taken, add one job that starts with the next."""
         return self._do(conn, verbs.send(queue, data, options, (seconds, True)))
@@ -258,6 +270,12 @@ class SyncJobQueue(Handlers):
         """All schedules, or a queue's."""
         return self._do(conn, managing.get_schedules(queue))
 
+    def preview_schedule(
+        self, conn: Connection[Any], cron: str, *, tz: str = "UTC", after: datetime | None = None, count: int = 5
+    ) -> list[datetime]:
+        """The next ``count`` ticks of a cron line after an instant (default: now, by the database), in the zone's time."""
+        return preview_schedule(cron, tz=tz, after=after or self._do(conn, managing.now()), count=count)
+
     def publish(self, conn: Connection[Any], event: str, data: Any = None, **options: Unpack[SendOptions]) -> list[int]:
         """Send a job to each queue subscribed to ``event``, all or none; those whose policy refuses are left out."""
         return self._do(conn, verbs.publish(event, data, options))
@@ -273,7 +291,7 @@ class SyncJobQueue(Handlers):
     def supervise(self, conn: Connection[Any], stale: timedelta = STALE) -> Swept:
         """Settle what no worker will: stalled and expired jobs; delete what was kept long enough. Workers do so by themselves."""
         swept = self._do(conn, managing.sweep(stale))
-        deleted = self._do(conn, managing.delete_old())
+        deleted = self._do(conn, managing.delete_old()) or {"deleted": 0, "retained": 0}
         stats = self._do(conn, managing.get_queue_stats())
         long = tuple(each.name for each in stats if each.ready > each.warning_size)
         return Swept(swept["stalled"], swept["expired"], deleted["deleted"], deleted["retained"], long)

@@ -13,7 +13,8 @@ from slaq.jobs import managing
 from slaq.jobs.calls import run_call_async
 from slaq.jobs.handlers import Handlers
 from slaq.jobs.model import JobInfo, JobState
-from slaq.jobs.runner import QueueWorker, tick
+from slaq.jobs.runner import QueueWorker
+from slaq.jobs.upkeep import tick
 from slaq.store.queries import DEFAULT_SCHEMA
 
 FINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
@@ -28,8 +29,8 @@ async def drain(app: Handlers, conninfo: str, *, queues: list[str] | None = None
 async def run_due(
     app: Handlers, conninfo: str, conn: AsyncConnection[Any], *, schema: str = DEFAULT_SCHEMA
 ) -> list[int]:
-    """Send what schedules have due now, then drain; ids of the jobs that schedules sent. ``conn`` is autocommit."""
-    sent = await tick(conn, schema)
+    """Send what the schedules of its queues have due now, then drain; ids of the jobs that schedules sent. ``conn`` is autocommit."""
+    sent = await tick(conn, schema, app, app.handlers)
     await drain(app, conninfo, schema=schema)
     return sent
 

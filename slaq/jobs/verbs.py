@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from slaq.jobs import options as check
-from slaq.jobs.calls import Call, scalar
+from slaq.jobs.calls import Call, nothing, scalar
 from slaq.jobs.model import (
     CommandResult,
     InvalidJob,
@@ -93,57 +93,66 @@ def fetch(
     least: int | None = None,
     most: int | None = None,
     early: bool = False,
+    ahead: int = 0,
 ) -> Call[list[Job]]:
-    """``groups`` limits the active jobs of a group: a number, or ``{"default": n, "tiers": {tier: n}}``."""
+    """``groups`` limits the active jobs of a group: a number, or ``{"default": n, "tiers": {tier: n}}``; ``ahead`` more are begun later."""
     limits = {"default": check.whole(groups, "group_concurrency", 1, 100_000)} if isinstance(groups, int) else groups
     parameters = {
         "queue": check.queue_name(queue), "limit": check.whole(limit, "limit", 1, 100_000), "worker": worker,
         "groups": None if limits is None else json.dumps(limits), "least": least, "most": most, "early": early,
+        "ahead": ahead,
     }  # fmt: skip
     return Call("fetch", parameters, lambda rows: [_job(row) for row in rows])
 
 
 def _job(row: Row) -> Job:
-    job_id, queue, priority, args, attempts, is_locked = row
-    return Job(job_id, queue, args["data"], priority, attempts, args["meta"], is_locked)
+    job_id, queue, priority, args, attempts = row
+    return Job(job_id, queue, args["data"], priority, attempts, args["meta"])
 
 
 def complete(queue: str, jobs: Ids, output: Any, *, queued: bool = False) -> Call[CommandResult]:
     ids, attempts = fenced(jobs)
-    return complete_each(queue, ids, attempts, _same(output, len(ids)), queued=queued)
-
-
-def complete_each(
-    queue: str, ids: list[int], attempts: list[int] | None, outputs: list[str | None] | None, *, queued: bool = False
-) -> Call[CommandResult]:
-    """``outputs``, JSON texts, matches ``ids``; a None keeps nothing."""
     parameters = {
-        "queue": check.queue_name(queue), "ids": ids, "attempts": attempts, "outputs": outputs, "queued": queued,
+        "queue": check.queue_name(queue), "ids": ids, "attempts": attempts, "outputs": _same(output, len(ids)), "queued": queued,
     }  # fmt: skip
     return Call("complete", parameters, lambda rows: CommandResult(len(ids), tuple(rows[0][0])))
 
 
+def complete_each(
+    queue: str, ids: list[int], attempts: list[int], outputs: list[str | None] | None
+) -> Call[Mapping[int, str]]:
+    """``outputs``, JSON texts, matches ``ids``; a None keeps nothing. How each job ended that was still in that attempt."""
+    parameters = {"queue": queue, "ids": ids, "attempts": attempts, "outputs": outputs, "queued": False}
+    return Call("complete", parameters, lambda rows: dict.fromkeys(rows[0][0], "completed"))
+
+
 def fail(queue: str, jobs: Ids, output: Any) -> Call[CommandResult]:
     ids, attempts = fenced(jobs)
-    return fail_each(queue, ids, attempts, _same(output, len(ids)))
+    parameters = {
+        "queue": check.queue_name(queue), "ids": ids, "attempts": attempts, "outputs": _same(output, len(ids)),
+        "final": None, "retry_in": None,
+    }  # fmt: skip
+    return Call(
+        "fail", parameters, lambda rows: CommandResult(len(ids), (*rows[0][0]["retried"], *rows[0][0]["failed"]))
+    )
 
 
 def fail_each(
     queue: str,
     ids: list[int],
-    attempts: list[int] | None,
+    attempts: list[int],
     outputs: list[str | None] | None,
-    final: list[bool] | None = None,
-    retry_in: list[float | None] | None = None,
-) -> Call[CommandResult]:
-    """All lists match ``ids``: what it failed with (JSON texts), whether for good, seconds until its retry."""
+    final: list[bool],
+    retry_in: list[float | None],
+) -> Call[Mapping[int, str]]:
+    """All lists match ``ids``: what it failed with (JSON texts), whether for good, seconds until its retry.
+
+    How each job ended that was still in that attempt: ``retried`` or ``failed``.
+    """
     parameters = {
-        "queue": check.queue_name(queue), "ids": ids, "attempts": attempts, "outputs": outputs,
-        "final": final, "retry_in": retry_in,
+        "queue": queue, "ids": ids, "attempts": attempts, "outputs": outputs, "final": final, "retry_in": retry_in,
     }  # fmt: skip
-    return Call(
-        "fail", parameters, lambda rows: CommandResult(len(ids), (*rows[0][0]["retried"], *rows[0][0]["failed"]))
-    )
+    return Call("fail", parameters, lambda rows: {job: how for how, jobs in rows[0][0].items() for job in jobs})
 
 
 def command(name: str, queue: str, jobs: Ids) -> Call[CommandResult]:
@@ -157,6 +166,10 @@ def touch(queue: str, jobs: Ids) -> Call[CommandResult]:
     ids, attempts = fenced(jobs)
     parameters = {"queue": check.queue_name(queue), "ids": ids, "attempts": attempts}
     return Call("touch", parameters, lambda rows: CommandResult(len(ids), tuple(rows[0][0])))
+
+
+def note_ahead(worker: int, ids: list[int]) -> Call[None]:
+    return Call("note_ahead", {"worker": worker, "ids": ids}, nothing)
 
 
 def unfetch(worker: int, ids: list[int]) -> Call[list[int]]:

@@ -1,4 +1,4 @@
-"""The worker process: the queue, the timer loop beside it, and the recovery of what dead workers left.
+"""The worker process: slaq's queues and the application's, the timer loop and the watch over Temporal beside them.
 
 Each of them is restarted when it ends, whatever the reason: an outage of Postgres makes the worker wait,
 not stop. The process ends when it is asked to, or when a restart cannot help.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import psycopg
-from procrastinate import App
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
@@ -24,9 +23,10 @@ from slaq.clock import DatabaseClock
 from slaq.config import Settings
 from slaq.delivery.transport import transport_for
 from slaq.errors import ConfigurationError, SchemaOutdated
-from slaq.jobs.engine import EVENTS_QUEUE, PATIENCE, QUEUE, make_app
 from slaq.jobs.loops import keep_running, sleep
-from slaq.jobs.tasks import OnThreshold, add_tasks, log_threshold
+from slaq.jobs.metrics import Metrics
+from slaq.jobs.own import EVENT, OnThreshold, log_threshold, own_handlers
+from slaq.jobs.runner import PATIENCE, QueueWorker
 from slaq.jobs.timer import Timer
 from slaq.jobs.watch import watch_temporal
 from slaq.services.verbs import Verbs
@@ -35,48 +35,64 @@ from slaq.store.queries import query
 
 _log = logging.getLogger("slaq.worker")
 
-POLL = 2.0
 CONNECTING = 5
-HEARTBEAT = 5.0
-STALE = timedelta(seconds=20)
-RECOVERY = 5.0
-ATTEMPTS = 25
-GRACEFUL = 30.0
 LOCK_TIMEOUT = "5s"
 
 
 async def run_worker(
-    settings: Settings, conninfo: str, stop: asyncio.Event, on_threshold: OnThreshold = log_threshold
+    settings: Settings,
+    conninfo: str,
+    stop: asyncio.Event,
+    on_threshold: OnThreshold = log_threshold,
+    app: QueueWorker | None = None,
+    metrics: Metrics | None = None,
 ) -> None:
-    """Work until ``stop`` is set.
+    """Work until ``stop`` is set; ``app`` runs the application's queues beside slaq's.
 
-    Raises ``SchemaOutdated`` when the database lacks this release's tables, ``ConfigurationError`` when a
-    setting is wrong or the login may not work here.
+    A handler of the application for ``sla-threshold-reached`` replaces ``on_threshold``. Raises ``SchemaOutdated``
+    when the database lacks this release's tables, ``ConfigurationError`` when a setting is wrong, the login may not
+    work here, or the application handles a queue that is slaq's own.
     """
     transport = transport_for(settings)
     if not await may_begin(settings, conninfo, stop):
         return
-    # enough for every job, every ticket of the timer's pass and the recovery at once
+    # enough for every job, every ticket of the timer's pass and the watch at once
     async with open_pool(conninfo, 2 * settings.concurrency + 2) as pool:
-        grace = timedelta(seconds=settings.grace)
-        timer = Timer(pool, settings.schema, settings.concurrency, settings.loop_interval, grace)
+        timer = Timer(
+            pool, settings.schema, settings.concurrency, settings.loop_interval, timedelta(seconds=settings.grace)
+        )
         verbs = Verbs(SlaBackendFactory(settings).get_backend(), DatabaseClock(), settings.schema)
-
-        async def work_queue() -> None:
-            app = make_app(conninfo, settings.schema, settings.concurrency + 2)
-            add_tasks(app, settings, pool, verbs, timer, transport, on_threshold)
-            await _run_queue(app, settings, stop)
-
-        loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("queue", work_queue),
-            ("recovery", lambda: _recover(pool, settings, stop)),
-            ("watch", lambda: watch_temporal(pool, settings, timer, stop)),
-        ]
-        if settings.loop_interval:
-            loops.append(("timer", lambda: timer.run(stop)))
+        own = QueueWorker(
+            own_handlers(settings, pool, verbs, timer, transport, on_threshold), conninfo, settings.schema,
+            concurrency=settings.concurrency,
+        )  # fmt: skip
+        if metrics is not None:
+            metrics.timer = timer
         async with asyncio.TaskGroup() as group:
+            for worker in _side_by_side(own, app):
+                if metrics is not None:
+                    worker.on_run.append(metrics.note)
+                group.create_task(worker.run(stop), name=", ".join(worker.chosen()))
+            loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+                ("watch", lambda: watch_temporal(pool, settings, timer, stop))
+            ]
+            if settings.loop_interval:
+                loops.append(("timer", lambda: timer.run(stop)))
             for name, loop in loops:
                 group.create_task(keep_running(name, loop, stop), name=name)
+
+
+def _side_by_side(own: QueueWorker, app: QueueWorker | None) -> Iterator[QueueWorker]:
+    """Slaq's queues and the application's, each with a loop of its own so that neither holds up the other."""
+    if app is not None:
+        taken = own.app.handlers.keys() & app.chosen()
+        if taken - {EVENT}:
+            raise ConfigurationError(f"queue {min(taken - {EVENT})!r} is slaq's own; handle {EVENT!r} instead")
+        for name in taken:
+            del own.app.handlers[name]
+        app.upkeep_interval = None
+        yield app
+    yield own
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
@@ -92,45 +108,6 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask)
-
-
-async def _run_queue(app: App, settings: Settings, stop: asyncio.Event) -> None:
-    async with app.open_async():
-        running = asyncio.create_task(
-            app.run_worker_async(
-                queues=[QUEUE, EVENTS_QUEUE],
-                concurrency=settings.concurrency,
-                delete_jobs="successful",
-                fetch_job_polling_interval=POLL,
-                install_signal_handlers=False,
-                shutdown_graceful_timeout=GRACEFUL,
-                update_heartbeat_interval=HEARTBEAT,
-                stalled_worker_timeout=STALE.total_seconds(),
-            )
-        )
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            running.cancel()  # which the engine takes as a graceful stop
-            await asyncio.wait({running})
-        if not running.cancelled() and (error := running.exception()) is not None:
-            raise error
-
-
-async def _recover(pool: AsyncConnectionPool[AsyncConnection[Any]], settings: Settings, stop: asyncio.Event) -> None:
-    """Give the jobs of dead workers back to the queue."""
-    while not stop.is_set():
-        async with pool.connection() as conn:
-            cursor = await conn.execute(query("timer", "now", settings.schema))
-            row = await cursor.fetchone()
-            parameters = {"now": row[0] if row else None, "stale": STALE, "attempts": ATTEMPTS}
-            cursor = await conn.execute(query("timer", "recover_stalled_jobs", settings.schema), parameters)
-            recovered = [job for (job,) in await cursor.fetchall()]
-        if recovered:
-            _log.warning("jobs of dead workers given back to the queue: %s", recovered)
-        await sleep(RECOVERY, stop)
 
 
 async def may_begin(settings: Settings, conninfo: str, stop: asyncio.Event) -> bool:

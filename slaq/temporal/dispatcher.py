@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from slaq.clock import Reading
-from slaq.jobs.engine import backoff
+from slaq.jobs.loops import backoff
 from slaq.temporal.client import is_unreachable
 from slaq.temporal.postgres import Pool, database_now, fetch, fetch_promises
 from slaq.temporal.sending import send

@@ -182,11 +182,11 @@ BEGIN
         SELECT
             (SELECT coalesce(jsonb_agg(jsonb_build_object('user_id', r.user_id, 'channels', r.channels)), '[]') FROM recipients r),
             (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                'queue', 'sla', 'task', 'sla-send-email', 'args', jsonb_build_object(
+                'queue', 'sla-send-email', 'data', jsonb_build_object(
                     'tenant', p_ticket.tenant, 'ticket_id', p_ticket.ticket_id, 'delivery_id', m.delivery_id))), '[]') FROM mailed m)
         INTO told, emails;
         jobs := emails || jsonb_build_array(jsonb_build_object(
-            'queue', 'sla-events', 'task', 'sla-threshold-reached', 'args', jsonb_build_object(
+            'queue', 'sla-threshold-reached', 'data', jsonb_build_object(
                 'event_id', c.crossing_id, 'tenant', p_ticket.tenant, 'ticket_id', p_ticket.ticket_id,
                 'phase', c.phase, 'kind', c.kind, 'percent', c.percent, 'level', c.level,
                 'crossed_at', c.crossed_at, 'noticed_at', p_now)));
@@ -317,7 +317,7 @@ BEGIN
             RETURNING d.delivery_id
         )
         SELECT coalesce(jsonb_agg(jsonb_build_object(
-            'queue', 'sla', 'task', 'sla-send-email', 'args', jsonb_build_object(
+            'queue', 'sla-send-email', 'data', jsonb_build_object(
                 'tenant', p_tenant, 'ticket_id', p_ticket, 'delivery_id', again.delivery_id))), '[]')
         INTO jobs FROM again;
     END IF;

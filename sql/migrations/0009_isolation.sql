@@ -28,7 +28,7 @@ REVOKE UPDATE, DELETE ON slaq.sla_audit_log FROM slaq_application;
 GRANT SELECT ON slaq.sla_notifications_sent TO slaq_application;
 GRANT USAGE ON SCHEMA slaq TO slaq_application;
 
--- Workers run the queue, whose tables know no tenants; applications only add to it, through slaq.enqueue.
+-- Workers run the queue, whose tables know no tenants; applications reach it through functions only.
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     slaq.procrastinate_jobs, slaq.procrastinate_events, slaq.procrastinate_workers, slaq.procrastinate_periodic_defers
 TO slaq_worker;

@@ -59,6 +59,16 @@ CREATE TABLE slaq.job_heartbeats (
     touched_at timestamptz NOT NULL
 );
 
+-- What a worker has claimed but not begun: such jobs of a worker that died cost no retry.
+CREATE TABLE slaq.jobs_ahead (
+    worker_id bigint PRIMARY KEY,
+    ids bigint[] NOT NULL
+);
+
+-- When old jobs were deleted last; one row.
+CREATE TABLE slaq.queue_upkeep (deleted_at timestamptz NOT NULL);
+INSERT INTO slaq.queue_upkeep VALUES ('-infinity');
+
 -- The worker of jobs fetched by hand: it never goes stale, so only expiry and heartbeat take such jobs back.
 INSERT INTO slaq.procrastinate_workers (id, last_heartbeat) OVERRIDING SYSTEM VALUE VALUES (0, '9999-12-31Z');
 
@@ -71,7 +81,20 @@ CREATE UNIQUE INDEX queue_jobs_exclusive ON slaq.procrastinate_jobs (queueing_lo
     WHERE status IN ('todo', 'doing') AND queueing_lock LIKE 'exclusive:%';
 CREATE INDEX queue_jobs_keyed ON slaq.procrastinate_jobs (lock, status, id)
     WHERE lock IS NOT NULL AND status IN ('todo', 'doing', 'failed');
-CREATE INDEX queue_events_at ON slaq.procrastinate_events USING brin (at) WITH (pages_per_range = 16);
+
+-- Whether this session may reach a queue: slaq's own, named sla-..., are for workers only.
+CREATE FUNCTION slaq.is_reachable(p_queue text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = slaq, pg_temp
+RETURN coalesce(p_queue, '') NOT LIKE 'sla-%' OR pg_has_role(session_user, 'slaq_worker', 'USAGE');
+
+CREATE FUNCTION slaq.check_reach(p_queue text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = slaq, pg_temp AS $$
+BEGIN
+    IF NOT slaq.is_reachable(p_queue) THEN
+        RAISE EXCEPTION 'queue "%" is slaq''s own: only the login of a worker reaches it', p_queue USING ERRCODE = 'SQ400';
+    END IF;
+END
+$$;
 
 -- The same events and notifications as Procrastinate's own triggers, once a statement instead of once a row, under the
 -- same names: a batch costs one insert and one notification per queue, and a deferred job wakes nobody.
@@ -111,6 +134,9 @@ BEGIN
         WHERE n.status <> o.status
     ) AS changes
     WHERE type IS NOT NULL;
+    -- others may have waited for its key or its group
+    PERFORM slaq.wake_workers(queue_name, min(id)) FROM old_jobs
+    WHERE status = 'doing' AND task_name LIKE 'slaq:%' AND (lock IS NOT NULL OR args -> 'meta' ? 'group') GROUP BY queue_name;
     IF EXISTS (SELECT FROM new_jobs WHERE status IN ('cancelled', 'aborted')) THEN
         DELETE FROM slaq.job_slots s USING new_jobs n WHERE s.job_id = n.id AND n.status IN ('cancelled', 'aborted');
     END IF;

@@ -2,16 +2,17 @@
 -- retry_delay, retry_backoff, retry_delay_max, expire_in, heartbeat, retention, delete_after, dead_letter,
 -- group {"id", "tier"}, trace, throttle (length of a slot), next_slot (use the following slot when this one is taken).
 
--- The queue, or an error that names queues like it (SQLSTATE SQ404).
+-- The queue, or an error that names queues like it (SQLSTATE SQ404), or says that it is out of reach (SQ400).
 CREATE FUNCTION slaq.queue_named(p_queue text) RETURNS slaq.queues
 LANGUAGE plpgsql STABLE SET search_path = slaq, pg_temp AS $$
 DECLARE
     found slaq.queues;
 BEGIN
+    PERFORM slaq.check_reach(p_queue);
     SELECT * INTO found FROM slaq.queues WHERE name = p_queue;
     IF found.name IS NULL THEN
         RAISE EXCEPTION 'queue "%" does not exist', p_queue USING ERRCODE = 'SQ404',
-            DETAIL = coalesce((SELECT jsonb_agg(name ORDER BY name) FROM slaq.queues), '[]')::text;
+            DETAIL = coalesce((SELECT jsonb_agg(name ORDER BY name) FROM slaq.queues WHERE slaq.is_reachable(name)), '[]')::text;
     END IF;
     RETURN found;
 END
@@ -56,7 +57,7 @@ BEGIN
         RETURN slaq.send_in_slot(p_queue, p_data, p_options);
     END IF;
     SELECT * INTO q FROM slaq.queues WHERE name = p_queue;
-    IF q.name IS NULL THEN
+    IF q.name IS NULL OR p_queue LIKE 'sla-%' THEN
         q := slaq.queue_named(p_queue);
     END IF;
     IF q.policy = 'key_strict_fifo' AND NOT p_options ? 'key' THEN

@@ -20,9 +20,11 @@ BEGIN
 END
 $$;
 
--- Ready jobs whose key is free, and whose group has room under p_groups {"default": n, "tiers": {tier: n}}.
+-- Jobs whose key is free, and whose group has room under p_groups {"default": n, "tiers": {tier: n}}.
 -- Exact only under the queue's advisory lock, which the caller holds.
-CREATE FUNCTION slaq.runnable_jobs(q slaq.queues, p_limit integer, p_groups jsonb) RETURNS bigint[]
+CREATE FUNCTION slaq.runnable_jobs(
+    q slaq.queues, p_limit integer, p_groups jsonb, p_min_priority integer, p_max_priority integer, p_early boolean
+) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = slaq, pg_temp SET enable_seqscan = off SET enable_sort = off AS $$
 DECLARE
     chosen bigint[] := '{}';
@@ -38,16 +40,23 @@ BEGIN
     END IF;
     FOR job IN
         SELECT j.id, j.lock, j.args -> 'meta' -> 'group' ->> 'id' AS grp, j.args -> 'meta' -> 'group' ->> 'tier' AS tier
-        FROM slaq.procrastinate_jobs j
-        WHERE j.queue_name = q.name AND j.task_name = 'slaq:' || q.name AND j.status = 'todo' AND j.scheduled_at IS NULL
+        FROM (
+            SELECT * FROM slaq.procrastinate_jobs r
+            WHERE r.queue_name = q.name AND r.task_name = 'slaq:' || q.name AND r.status = 'todo' AND r.scheduled_at IS NULL
+            UNION ALL
+            SELECT * FROM slaq.procrastinate_jobs d
+            WHERE p_early AND d.queue_name = q.name AND d.task_name = 'slaq:' || q.name AND d.status = 'todo' AND d.scheduled_at IS NOT NULL
+        ) AS j
+        WHERE j.priority BETWEEN p_min_priority AND p_max_priority
             AND (j.lock IS NULL OR NOT EXISTS (
                 SELECT FROM slaq.procrastinate_jobs b WHERE b.lock = j.lock AND b.status = 'doing'
             ))
             AND (q.policy <> 'key_strict_fifo' OR j.lock IS NULL OR NOT EXISTS (
                 SELECT FROM slaq.procrastinate_jobs b
                 WHERE b.lock = j.lock AND b.id <> j.id AND b.status IN ('todo', 'failed') AND (
-                    b.status = 'failed' OR b.attempts > 0
-                    OR (j.attempts = 0 AND b.id < j.id AND b.scheduled_at IS NULL)
+                    b.status = 'failed'
+                    OR (b.attempts > 0 AND (j.attempts = 0 OR b.id < j.id))
+                    OR (b.attempts = 0 AND j.attempts = 0 AND b.id < j.id AND b.scheduled_at IS NULL)
                 )
             ))
         ORDER BY j.priority DESC, j.id
@@ -67,51 +76,68 @@ END
 $$;
 
 -- Claim up to p_limit jobs, the most urgent first. p_worker is a row of procrastinate_workers; 0 is a fetch by hand,
--- whose jobs only expiry (and the heartbeat, if they have one) takes back.
+-- whose jobs only expiry (and the heartbeat, if they have one) takes back. A worker may claim p_ahead more, which it will
+-- begin later; never any that hold a key or a place in a group.
 CREATE FUNCTION slaq.fetch_jobs(
     p_queue text, p_limit integer DEFAULT 1, p_worker bigint DEFAULT 0, p_groups jsonb DEFAULT NULL,
-    p_min_priority integer DEFAULT NULL, p_max_priority integer DEFAULT NULL, p_early boolean DEFAULT false
-) RETURNS TABLE (id bigint, queue_name text, priority integer, args jsonb, attempts integer, is_locked boolean)
+    p_min_priority integer DEFAULT NULL, p_max_priority integer DEFAULT NULL, p_early boolean DEFAULT false,
+    p_ahead integer DEFAULT 0
+) RETURNS TABLE (id bigint, queue_name text, priority integer, args jsonb, attempts integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
     q slaq.queues;
     chosen bigint[];
+    least integer := coalesce(p_min_priority, -2147483648);
+    most integer := coalesce(p_max_priority, 2147483647);
 BEGIN
     SELECT * INTO q FROM slaq.queues WHERE name = p_queue;
-    IF q.name IS NULL THEN
+    IF q.name IS NULL OR p_queue LIKE 'sla-%' THEN
         q := slaq.queue_named(p_queue);
     END IF;
     PERFORM slaq.promote_due_jobs(p_queue);
     IF q.policy IN ('singleton', 'stately', 'key_strict_fifo') OR p_groups IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('slaq fetch ' || p_queue, 0));
-        chosen := slaq.runnable_jobs(q, p_limit, p_groups);
+        chosen := slaq.runnable_jobs(q, p_limit, p_groups, least, most, p_early);
     ELSIF p_early THEN
         chosen := ARRAY(
-            SELECT j.id FROM slaq.procrastinate_jobs j WHERE j.queue_name = p_queue AND j.task_name = 'slaq:' || p_queue AND j.status = 'todo'
-            ORDER BY j.priority DESC, j.id LIMIT p_limit FOR UPDATE SKIP LOCKED
+            SELECT j.id FROM slaq.procrastinate_jobs j
+            WHERE j.queue_name = p_queue AND j.task_name = 'slaq:' || p_queue AND j.status = 'todo' AND j.priority BETWEEN least AND most
+            ORDER BY j.priority DESC, j.id LIMIT p_limit + p_ahead FOR UPDATE SKIP LOCKED
         );
     ELSE
         chosen := ARRAY(
             SELECT j.id FROM slaq.procrastinate_jobs j
             WHERE j.queue_name = p_queue AND j.task_name = 'slaq:' || p_queue AND j.status = 'todo' AND j.scheduled_at IS NULL
-                AND j.priority BETWEEN coalesce(p_min_priority, -2147483648) AND coalesce(p_max_priority, 2147483647)
-            ORDER BY j.priority DESC, j.id LIMIT p_limit FOR UPDATE SKIP LOCKED
+                AND j.priority BETWEEN least AND most
+            ORDER BY j.priority DESC, j.id LIMIT p_limit + p_ahead FOR UPDATE SKIP LOCKED
         );
     END IF;
     IF cardinality(chosen) = 0 THEN
         RETURN;
     END IF;
+    IF cardinality(chosen) > p_limit THEN
+        PERFORM slaq.note_ahead(p_worker, chosen[p_limit + 1:]);
+    END IF;
     RETURN QUERY
     WITH claimed AS (
         UPDATE slaq.procrastinate_jobs j SET status = 'doing', worker_id = p_worker
         WHERE j.id = ANY (chosen) AND j.status = 'todo'
-        RETURNING j.id, j.queue_name, j.priority, j.args, j.attempts, j.lock
+        RETURNING j.id, j.queue_name, j.priority, j.args, j.attempts
     )
-    SELECT c.id, c.queue_name::text, c.priority, c.args, c.attempts, c.lock IS NOT NULL FROM claimed c
+    SELECT c.id, c.queue_name::text, c.priority, c.args, c.attempts FROM claimed c
     ORDER BY c.priority DESC, c.id;
 END
 $$;
+
+-- Which jobs a worker has claimed but not begun. Told with each settling, before the next ones begin: a job that takes
+-- its worker down has always left this list.
+CREATE FUNCTION slaq.note_ahead(p_worker bigint, p_ids bigint[]) RETURNS void
+LANGUAGE sql SET search_path = slaq, pg_temp
+BEGIN ATOMIC
+    INSERT INTO slaq.jobs_ahead (worker_id, ids) VALUES (p_worker, p_ids)
+    ON CONFLICT (worker_id) DO UPDATE SET ids = excluded.ids;
+END;
 
 -- Give back claimed jobs that were never started: they wait again, and it costs them no retry.
 CREATE FUNCTION slaq.unfetch_jobs(p_worker bigint, p_ids bigint[]) RETURNS bigint[]
@@ -121,10 +147,11 @@ DECLARE
 BEGIN
     WITH given_back AS (
         UPDATE slaq.procrastinate_jobs SET status = 'todo', worker_id = NULL
-        WHERE id = ANY (p_ids) AND status = 'doing' AND worker_id = p_worker
+        WHERE id = ANY (p_ids) AND status = 'doing' AND worker_id = p_worker AND slaq.is_reachable(queue_name)
         RETURNING id
     )
     SELECT coalesce(array_agg(id), '{}') INTO returned FROM given_back;
+    DELETE FROM slaq.jobs_ahead WHERE worker_id = p_worker;
     PERFORM slaq.wake_workers(queue_name, min(id)) FROM slaq.procrastinate_jobs WHERE id = ANY (returned) GROUP BY queue_name;
     RETURN returned;
 END
@@ -147,6 +174,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp SET enable_seq
 DECLARE
     done bigint[];
 BEGIN
+    IF p_queue LIKE 'sla-%' THEN
+        PERFORM slaq.check_reach(p_queue);
+    END IF;
     -- The ids lead to the rows: the empty string keeps the planner from the index on queues.
     WITH settled AS (
         UPDATE slaq.procrastinate_jobs j SET status = 'succeeded', attempts = j.attempts + 1, abort_requested = false
@@ -190,7 +220,7 @@ BEGIN ATOMIC
             )
         )))
     FROM slaq.procrastinate_jobs j
-    JOIN slaq.queues q ON q.name = j.args -> 'meta' ->> 'dead_letter'
+    JOIN slaq.queues q ON q.name = j.args -> 'meta' ->> 'dead_letter' AND q.name NOT LIKE 'sla-%'
     LEFT JOIN slaq.job_outcomes o ON o.job_id = j.id
     WHERE j.id = ANY (p_ids)
     ORDER BY j.id;
@@ -208,6 +238,9 @@ DECLARE
     retried bigint[];
     failed bigint[];
 BEGIN
+    IF p_queue LIKE 'sla-%' THEN
+        PERFORM slaq.check_reach(p_queue);
+    END IF;
     WITH given AS (
         SELECT * FROM unnest(p_ids, p_attempts, p_final, p_retry_in) AS given (id, attempt, is_final, retry_in)
     ), held AS MATERIALIZED (
@@ -252,6 +285,7 @@ $$;
 CREATE FUNCTION slaq.touch_jobs(p_queue text, p_ids bigint[], p_attempts integer[] DEFAULT NULL) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
+    SELECT slaq.check_reach(p_queue);
     WITH touched AS (
         INSERT INTO slaq.job_heartbeats (job_id, touched_at)
         SELECT j.id, clock_timestamp() FROM unnest(p_ids, p_attempts) AS given (id, attempt)
@@ -264,7 +298,8 @@ BEGIN ATOMIC
 END;
 
 -- What no worker will settle any more: jobs of dead workers, expired ones, those whose heartbeat stopped. Each fails by
--- its own rules. Returns {"stalled": n, "expired": n}.
+-- its own rules; what a dead worker had not begun waits again. A live worker ends its expired jobs itself, and is given half
+-- a minute for it. Returns {"stalled": n, "expired": n}.
 CREATE FUNCTION slaq.sweep_jobs(p_stale interval DEFAULT '30 seconds') RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
 DECLARE
@@ -274,10 +309,14 @@ BEGIN
     FOR lost IN
         SELECT queue_name::text AS queue, kind, array_agg(id) AS ids, array_agg(attempts) AS attempts FROM (
             SELECT j.id, j.queue_name, j.attempts, CASE
-                WHEN started_at + make_interval(secs => coalesce((j.args -> 'meta' ->> 'expire_in')::double precision, 900))
+                WHEN (w.id IS NULL OR w.last_heartbeat < clock_timestamp() - p_stale) AND EXISTS (
+                    SELECT FROM slaq.jobs_ahead a WHERE j.id = ANY (a.ids) AND (a.worker_id = j.worker_id OR j.worker_id IS NULL)
+                ) THEN 'unbegun'
+                WHEN run.started_at + make_interval(secs => coalesce((j.args -> 'meta' ->> 'expire_in')::double precision, 900))
+                    + CASE WHEN w.id > 0 AND w.last_heartbeat >= clock_timestamp() - p_stale THEN interval '30 s' ELSE interval '0' END
                     < clock_timestamp() THEN 'expired'
                 WHEN w.id IS NULL OR w.last_heartbeat < clock_timestamp() - p_stale THEN 'stalled'
-                WHEN j.worker_id = 0 AND greatest(started_at, h.touched_at)
+                WHEN j.worker_id = 0 AND greatest(run.started_at, h.touched_at)
                     + make_interval(secs => (j.args -> 'meta' ->> 'heartbeat')::double precision) < clock_timestamp() THEN 'stalled'
             END AS kind
             FROM slaq.procrastinate_jobs j
@@ -286,26 +325,42 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT max(e.at) AS started_at FROM slaq.procrastinate_events e WHERE e.job_id = j.id AND e.type = 'started'
             ) AS run
-            WHERE j.status = 'doing' AND j.task_name LIKE 'slaq:%'
+            WHERE j.status = 'doing' AND j.task_name LIKE 'slaq:%' AND slaq.is_reachable(j.queue_name)
         ) AS active
         WHERE kind IS NOT NULL GROUP BY queue_name, kind
     LOOP
+        IF lost.kind = 'unbegun' THEN
+            UPDATE slaq.procrastinate_jobs j SET status = 'todo', worker_id = NULL
+            FROM unnest(lost.ids, lost.attempts) AS given (id, attempt)
+            WHERE j.id = given.id AND j.attempts = given.attempt AND j.status = 'doing';
+            PERFORM slaq.wake_workers(lost.queue, lost.ids[1]);
+            CONTINUE;
+        END IF;
         PERFORM slaq.fail_jobs(lost.queue, lost.ids, lost.attempts, array_fill(jsonb_build_object('message',
             CASE lost.kind WHEN 'expired' THEN 'job timed out' ELSE 'job heartbeat timeout' END), ARRAY[cardinality(lost.ids)]));
         counts := counts || jsonb_build_object(lost.kind, (counts ->> lost.kind)::integer + cardinality(lost.ids));
     END LOOP;
+    DELETE FROM slaq.jobs_ahead a WHERE NOT EXISTS (
+        SELECT FROM slaq.procrastinate_workers w WHERE w.id = a.worker_id AND w.last_heartbeat >= clock_timestamp() - p_stale
+    );
     RETURN counts;
 END
 $$;
 
 -- Delete what was kept long enough: settled jobs delete_after (7 days; 0: never) after they ended, waiting ones retention
--- (14 days) after they could have started. Returns {"deleted": n, "retained": n}.
-CREATE FUNCTION slaq.delete_old_queue_jobs() RETURNS jsonb
+-- (14 days) after they could have started. Returns {"deleted": n, "retained": n}, or null when somebody has done so less
+-- than p_every ago.
+CREATE FUNCTION slaq.delete_old_queue_jobs(p_every interval DEFAULT '0') RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
 DECLARE
     settled integer;
     waiting integer;
 BEGIN
+    UPDATE slaq.queue_upkeep SET deleted_at = clock_timestamp()
+    WHERE ctid = (SELECT ctid FROM slaq.queue_upkeep WHERE deleted_at <= clock_timestamp() - p_every FOR UPDATE SKIP LOCKED);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
     DELETE FROM slaq.procrastinate_jobs j
     WHERE j.task_name LIKE 'slaq:%' AND j.status IN ('succeeded', 'failed', 'cancelled', 'aborted')
         AND coalesce((j.args -> 'meta' ->> 'delete_after')::double precision, 604800) > 0

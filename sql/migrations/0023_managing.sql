@@ -4,6 +4,9 @@
 CREATE FUNCTION slaq.create_queue(p_name text, p_policy text DEFAULT 'standard', p_settings jsonb DEFAULT '{}') RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
 BEGIN
+    IF p_name LIKE 'sla-%' THEN
+        RAISE EXCEPTION 'queue "%" cannot be made: names that begin with sla- are slaq''s own', p_name USING ERRCODE = 'SQ400';
+    END IF;
     IF p_settings ? 'dead_letter' AND p_settings ->> 'dead_letter' <> p_name THEN
         PERFORM slaq.queue_named(p_settings ->> 'dead_letter');
     END IF;
@@ -36,6 +39,9 @@ $$;
 CREATE FUNCTION slaq.delete_queue(p_name text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
 BEGIN
+    IF p_name LIKE 'sla-%' THEN
+        RAISE EXCEPTION 'queue "%" cannot be deleted: it is slaq''s own', p_name USING ERRCODE = 'SQ400';
+    END IF;
     UPDATE slaq.queues SET dead_letter = NULL WHERE dead_letter = p_name;
     DELETE FROM slaq.procrastinate_jobs WHERE queue_name = p_name AND task_name = 'slaq:' || p_name;
     DELETE FROM slaq.queues WHERE name = p_name;
@@ -49,7 +55,7 @@ CREATE FUNCTION slaq.list_queues(p_name text DEFAULT NULL) RETURNS TABLE (
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
     SELECT q.name, q.policy, q.dead_letter, q.warning_size, q.options, q.created_at, q.updated_at
-    FROM slaq.queues q WHERE p_name IS NULL OR q.name = p_name ORDER BY q.name;
+    FROM slaq.queues q WHERE (p_name IS NULL OR q.name = p_name) AND slaq.is_reachable(q.name) ORDER BY q.name;
 END;
 
 -- How many jobs each queue has; queued includes deferred. oldest_ready is when the first ready job could have started.
@@ -72,7 +78,7 @@ BEGIN ATOMIC
             min(id) FILTER (WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())) AS first_ready
         FROM slaq.procrastinate_jobs WHERE queue_name = q.name AND task_name = 'slaq:' || q.name
     ) AS c
-    WHERE p_name IS NULL OR q.name = p_name ORDER BY q.name;
+    WHERE (p_name IS NULL OR q.name = p_name) AND slaq.is_reachable(q.name) ORDER BY q.name;
 END;
 
 -- One job in full. Its retry count is that of its last run: 0 in the first.
@@ -103,7 +109,7 @@ CREATE FUNCTION slaq.find_jobs(p_queue text, p_filter jsonb DEFAULT '{}', p_limi
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
     SELECT * FROM slaq.queue_jobs
-    WHERE (p_queue IS NULL OR queue = p_queue)
+    WHERE (p_queue IS NULL OR queue = p_queue) AND slaq.is_reachable(queue)
         AND (NOT p_filter ? 'ids' OR id = ANY (ARRAY(SELECT jsonb_array_elements_text(p_filter -> 'ids')::bigint)))
         AND (NOT p_filter ? 'key' OR key = p_filter ->> 'key')
         AND (NOT p_filter ? 'data' OR data @> (p_filter -> 'data'))
@@ -119,6 +125,7 @@ DECLARE
     active bigint[];
     cancelled bigint[];
 BEGIN
+    PERFORM slaq.check_reach(p_queue);
     active := ARRAY(
         SELECT id FROM slaq.procrastinate_jobs
         WHERE id = ANY (p_ids) AND queue_name = p_queue AND task_name = 'slaq:' || p_queue AND status = 'doing' ORDER BY id FOR UPDATE
@@ -159,6 +166,7 @@ $$;
 CREATE FUNCTION slaq.resume_jobs(p_queue text, p_ids bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
+    SELECT slaq.check_reach(p_queue);
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM (
         SELECT id FROM slaq.procrastinate_jobs WHERE id = ANY (p_ids) AND queue_name = p_queue AND task_name = 'slaq:' || p_queue ORDER BY id OFFSET 0
     ) AS named
@@ -169,6 +177,7 @@ END;
 CREATE FUNCTION slaq.retry_jobs(p_queue text, p_ids bigint[]) RETURNS bigint[]
 LANGUAGE sql SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
+    SELECT slaq.check_reach(p_queue);
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM (
         SELECT id FROM slaq.procrastinate_jobs WHERE id = ANY (p_ids) AND queue_name = p_queue AND task_name = 'slaq:' || p_queue ORDER BY id OFFSET 0
     ) AS named
@@ -181,6 +190,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
 DECLARE
     deleted bigint;
 BEGIN
+    PERFORM slaq.check_reach(p_queue);
     DELETE FROM slaq.procrastinate_jobs
     WHERE queue_name = p_queue AND task_name = 'slaq:' || p_queue AND (p_ids IS NULL OR id = ANY (p_ids))
         AND (p_states IS NULL OR CASE status::text
@@ -210,6 +220,7 @@ CREATE FUNCTION slaq.preview_redrive(p_queue text, p_filter jsonb DEFAULT '{}', 
 RETURNS TABLE (id bigint, source text, destination text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
+    SELECT slaq.check_reach(p_queue);
     SELECT j.id, j.args -> 'meta' -> 'source' ->> 'queue',
         coalesce(p_filter ->> 'destination', j.args -> 'meta' -> 'source' ->> 'queue')
     FROM slaq.procrastinate_jobs j
@@ -268,6 +279,7 @@ $$;
 CREATE FUNCTION slaq.unsubscribe_queue(p_event text, p_queue text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
 BEGIN
+    PERFORM slaq.check_reach(p_queue);
     DELETE FROM slaq.queue_subscriptions WHERE event = p_event AND queue = p_queue;
     RETURN FOUND;
 END
@@ -293,6 +305,7 @@ $$;
 CREATE FUNCTION slaq.unschedule_jobs(p_queue text, p_key text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
 BEGIN
+    PERFORM slaq.check_reach(p_queue);
     DELETE FROM slaq.queue_schedules WHERE queue = p_queue AND key = p_key;
     RETURN FOUND;
 END
@@ -301,7 +314,7 @@ $$;
 CREATE FUNCTION slaq.list_schedules(p_queue text DEFAULT NULL) RETURNS SETOF slaq.queue_schedules
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = slaq, pg_temp
 BEGIN ATOMIC
-    SELECT * FROM slaq.queue_schedules WHERE p_queue IS NULL OR queue = p_queue ORDER BY queue, key;
+    SELECT * FROM slaq.queue_schedules WHERE (p_queue IS NULL OR queue = p_queue) AND slaq.is_reachable(queue) ORDER BY queue, key;
 END;
 
 -- Send the job of one tick unless this tick, or a later one, was sent already. Returns its id.
@@ -310,6 +323,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp AS $$
 DECLARE
     fired slaq.queue_schedules;
 BEGIN
+    PERFORM slaq.check_reach(p_queue);
     UPDATE slaq.queue_schedules SET last_tick = p_tick
     WHERE queue = p_queue AND key = p_key AND (last_tick IS NULL OR last_tick < p_tick) RETURNING * INTO fired;
     IF fired.queue IS NULL THEN

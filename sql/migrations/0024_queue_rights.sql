@@ -22,6 +22,6 @@ BEGIN
 END
 $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
-    slaq.queues, slaq.queue_schedules, slaq.queue_subscriptions, slaq.job_slots, slaq.job_outcomes, slaq.job_heartbeats
+    slaq.queues, slaq.queue_schedules, slaq.queue_subscriptions, slaq.job_slots, slaq.job_outcomes, slaq.job_heartbeats, slaq.jobs_ahead, slaq.queue_upkeep
 TO slaq_worker;
 GRANT SELECT ON slaq.queue_jobs TO slaq_worker;

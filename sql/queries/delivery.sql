@@ -79,6 +79,6 @@ WITH again AS (
     FROM again a
 )
 SELECT count(*), slaq.enqueue(coalesce(jsonb_agg(jsonb_build_object(
-           'queue', 'sla', 'task', 'sla-send-email', 'args', jsonb_build_object(
+           'queue', 'sla-send-email', 'data', jsonb_build_object(
                'tenant', a.tenant, 'ticket_id', a.ticket_id, 'delivery_id', a.delivery_id)) ORDER BY a.created_at), '[]'))
 FROM again a

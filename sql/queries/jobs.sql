@@ -32,8 +32,12 @@ SELECT slaq.upsert_job(%(queue)s, %(data)s, %(options)s)
 
 -- name: fetch
 SELECT * FROM slaq.fetch_jobs(
-    %(queue)s, %(limit)s::integer, %(worker)s::bigint, %(groups)s, %(least)s::integer, %(most)s::integer, %(early)s::boolean
+    %(queue)s, %(limit)s::integer, %(worker)s::bigint, %(groups)s, %(least)s::integer, %(most)s::integer, %(early)s::boolean,
+    %(ahead)s::integer
 )
+
+-- name: note_ahead
+SELECT slaq.note_ahead(%(worker)s::bigint, %(ids)s::bigint[])
 
 -- name: unfetch
 SELECT slaq.unfetch_jobs(%(worker)s::bigint, %(ids)s::bigint[])
@@ -95,7 +99,7 @@ SELECT slaq.fire_schedule(%(queue)s, %(key)s, %(tick)s)
 SELECT slaq.sweep_jobs(%(stale)s)
 
 -- name: delete_old
-SELECT slaq.delete_old_queue_jobs()
+SELECT slaq.delete_old_queue_jobs(%(every)s)
 
 -- name: now
 SELECT clock_timestamp()

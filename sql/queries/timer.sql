@@ -16,9 +16,6 @@ SELECT slaq.postpone_alarm(%(tenant)s, %(ticket)s, %(version)s::bigint, %(now)s,
 -- name: backlog
 SELECT armed, due, failing, oldest_due_at FROM slaq.timer_backlog(%(now)s)
 
--- name: recover_stalled_jobs
-SELECT slaq.recover_stalled_jobs(%(now)s, %(stale)s, %(attempts)s::integer)
-
 -- name: may_work
 SELECT count(*) > 0, coalesce(bool_or(has_function_privilege(p.oid, 'EXECUTE')), false), current_user::text
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

@@ -78,7 +78,7 @@ def everything(conn: Connection, tenant: str = "acme") -> dict[str, list[tuple[A
 
 def resyncs(conn: Connection) -> list[str]:
     found = conn.execute(
-        "SELECT args ->> 'tenant' FROM slaq.procrastinate_jobs WHERE task_name = 'sla-resync' ORDER BY 1"
+        "SELECT args -> 'data' ->> 'tenant' FROM slaq.procrastinate_jobs WHERE queue_name = 'sla-resync' ORDER BY 1"
     )
     return [tenant for (tenant,) in found]
 

@@ -146,6 +146,6 @@ class World:
         return [
             args
             for (args,) in self.execute(
-                "SELECT args FROM slaq.procrastinate_jobs WHERE task_name = 'sla-send-email' AND status = 'todo' ORDER BY id"
+                "SELECT args -> 'data' FROM slaq.procrastinate_jobs WHERE queue_name = 'sla-send-email' AND status = 'todo' ORDER BY id"
             )
         ]

@@ -10,14 +10,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from procrastinate import App
 from psycopg import Connection
 from worker.desk import DESK, POLICY, alarm, assert_as_expected, configure, crossings, enter, now, pool_of, rows, ticket
 
 from slaq.clock import FixedClock, Reading
 from slaq.config import Settings
-from slaq.jobs.engine import EVENTS_QUEUE, make_app
-from slaq.jobs.tasks import add_tasks
+from slaq.jobs import SyncJobQueue
+from slaq.jobs.own import EVENT, own_handlers
+from slaq.jobs.schedule import preview_schedule
+from slaq.jobs.testing import drain
 from slaq.jobs.timer import Pass, Timer
 from slaq.services.service import SyncSlaService
 from slaq.store.tenancy import run_with_tenant
@@ -76,14 +77,10 @@ async def test_f01_the_poller_settles_tickets_of_the_real_schema_and_keeps_what_
         assert len(rows(other, "SELECT FROM slaq.sla_crossings WHERE kind = 'breach'")) == 3
 
 
-def test_f01_the_tick_recurs_every_five_minutes(dsn: str) -> None:
-    from croniter import croniter
-
-    app = make_app(dsn, "slaq", 1)
-    add_tasks(app, Settings(), None, None, None, None)
-    (tick,) = (t for t in app.periodic_registry.periodic_tasks.values() if t.task.name == "sla-timer")
-    ticks = croniter(tick.cron, utc("2026-11-23T09:00"))
-    assert [ticks.get_next(datetime).minute for _ in range(13)] == [*range(5, 60, 5), 0, 5]
+def test_f01_the_tick_recurs_every_five_minutes(app_conn: Connection[Any]) -> None:
+    (timer,) = SyncJobQueue().get_schedules(app_conn, "sla-timer")
+    ticks = preview_schedule(timer.cron, tz=timer.zone, after=utc("2026-11-23T09:00"), count=13)
+    assert [tick.minute for tick in ticks] == [*range(5, 60, 5), 0, 5]
 
 
 async def test_f01_one_failing_ticket_fails_no_other(desk: Connection[Any], dsn: str, superuser_dsn: str) -> None:
@@ -143,14 +140,6 @@ async def test_f30_the_poller_escalates(desk: Connection[Any], dsn: str) -> None
     assert_as_expected(desk, [ticket_id])
 
 
-async def worked(app: App) -> None:
-    """Do what waits in the queue of events."""
-    async with app.open_async():
-        await app.run_worker_async(
-            queues=[EVENTS_QUEUE], wait=False, install_signal_handlers=False, listen_notify=False
-        )
-
-
 async def test_f35_an_event_whose_handling_fails_is_not_lost(
     desk: Connection[Any], dsn: str, superuser_dsn: str
 ) -> None:
@@ -163,19 +152,16 @@ async def test_f35_an_event_whose_handling_fails_is_not_lost(
         if len(heard) == 1:
             raise RuntimeError("the database hiccups")
 
-    app = make_app(dsn, "slaq", 2)
-    add_tasks(app, Settings(), None, None, None, None, handler)
-    await worked(app)
+    own = own_handlers(Settings(), None, None, None, None, handler)
+    await drain(own, dsn, queues=[EVENT])
     with psycopg.connect(superuser_dsn, autocommit=True) as superuser:
-        events = "task_name = 'sla-threshold-reached'"
+        events = "queue_name = 'sla-threshold-reached'"
         found = superuser.execute(
             f"SELECT status::text, attempts FROM slaq.procrastinate_jobs WHERE {events}"
         ).fetchall()
         assert found == [("todo", 1)]
         superuser.execute("UPDATE slaq.procrastinate_jobs SET scheduled_at = NULL")
-        app = make_app(dsn, "slaq", 2)
-        add_tasks(app, Settings(), None, None, None, None, handler)
-        await worked(app)
+        await drain(own, dsn, queues=[EVENT])
         found = superuser.execute(f"SELECT status::text FROM slaq.procrastinate_jobs WHERE {events}").fetchall()
         assert found == [("succeeded",)]
     assert len(heard) == 2
@@ -282,7 +268,7 @@ async def test_f44_what_was_told_is_rolled_back_with_its_job(
         )
         assert (await sweep(dsn)).failed == 1
         jobs = superuser.execute(
-            "SELECT FROM slaq.procrastinate_jobs WHERE task_name = 'sla-threshold-reached'"
+            "SELECT FROM slaq.procrastinate_jobs WHERE queue_name = 'sla-threshold-reached'"
         ).rowcount
     assert (jobs, told(desk), rows(desk, "SELECT FROM slaq.sla_notifications")) == (0, [], [])
 

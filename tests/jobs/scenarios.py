@@ -168,3 +168,72 @@ SCENARIOS: dict[str, list[Step]] = {
         ["fetch", "q", 2], ["fail", "q", "1"], ["fail", "q", "2"], ["state", "q", "1"], ["state", "q", "2"],
     ],
 }  # fmt: skip
+
+SLOW_SCENARIOS: dict[str, list[Step]] = {
+    "a handler's result is kept": [
+        ["create", "q", {}],
+        ["send", "q", {"n": 1}, {}], ["handle", "q", "1", {"returns": {"done": 1}}, "completed"], ["output", "q", "1"],
+        ["state", "q", "1"], ["retries", "q", "1"],
+    ],
+    "a handler that always fails: nothing for the delay, one more run, failed": [
+        ["create", "q", {}],
+        ["send", "q", 1, {"retry_limit": 1, "retry_delay": 1}],
+        ["handle", "q", "1", {"throws": "no luck"}, "retry"], ["deferred", "q", "1"],
+        ["handle", "q", "1", {"throws": "no luck"}, "failed"], ["retries", "q", "1"], ["message", "q", "1"],
+    ],
+    "no retries: exactly one run": [
+        ["create", "q", {}],
+        ["send", "q", 1, {"retry_limit": 0}], ["handle", "q", "1", {"throws": "no luck"}, "failed"], ["retries", "q", "1"],
+    ],
+    "a handler that outlasts its time is retried, then failed": [
+        ["create", "q", {"expire_in": 1, "retry_limit": 1}],
+        ["send", "q", 1, {}], ["handle", "q", "1", {"sleeps": 3}, "failed"], ["retries", "q", "1"],
+    ],
+    "a claimed job whose process vanished expires by supervision alone": [
+        ["create", "dlq", {}], ["create", "q", {"expire_in": 1, "retry_limit": 1, "dead_letter": "dlq"}],
+        ["send", "q", 1, {"key": "k"}], ["fetch", "q", 1],
+        ["wait", 1.2], ["supervise", "q"], ["state", "q", "1"], ["fetch", "q", 1], ["wait", 1.2], ["supervise", "q"],
+        ["state", "q", "1"], ["message", "q", "1"], ["letters", "dlq"],
+    ],
+    "a job that is not touched in time comes back": [
+        ["create", "q", {"retry_limit": 1}],
+        ["send", "q", 1, {"heartbeat": 10}], ["send", "q", 2, {"heartbeat": 10}], ["fetch", "q", 2],
+        ["wait", 6], ["touch", "q", "1"], ["wait", 5], ["supervise", "q"], ["state", "q", "1"], ["state", "q", "2"],
+        ["message", "q", "2"],
+    ],
+    "a stop interrupts what outlasts it, and the next worker does it": [
+        ["create", "q", {"retry_limit": 1}],
+        ["send", "q", 1, {}], ["stop", "q", "1", {"sleeps": 20}, 1], ["state", "q", "1"],
+        ["handle", "q", "1", {"returns": {"done": 2}}, "completed"], ["retries", "q", "1"],
+    ],
+    "a stop waits for what ends in time": [
+        ["create", "q", {}],
+        ["send", "q", 1, {}], ["stop", "q", "1", {"sleeps": 0.5}, 5], ["state", "q", "1"], ["retries", "q", "1"],
+    ],
+    "settled jobs are deleted when their time is up": [
+        ["create", "q", {"delete_after": 1, "retry_limit": 0}], ["create", "kept", {"delete_after": 0}],
+        ["send", "q", 1, {}], ["send", "q", 2, {}], ["send", "q", 3, {}], ["send", "kept", 4, {}], ["fetch", "q", 3], ["fetch", "kept", 1],
+        ["complete", "q", "1"], ["fail", "q", "2"], ["cancel", "q", "3"], ["complete", "kept", "4"],
+        ["wait", 1.2], ["supervise", "q"], ["supervise", "kept"], ["count", "q"], ["count", "kept"],
+    ],
+    "waiting jobs are deleted when nobody came for them": [
+        ["create", "q", {"retention": 1}],
+        ["send", "q", 1, {}], ["send", "q", 2, {"start_after": 3600}], ["wait", 1.2], ["supervise", "q"], ["count", "q"], ["states", "q"],
+    ],
+    "statistics": [
+        ["create", "q", {"retry_limit": 0}],
+        ["send", "q", 1, {}], ["send", "q", 2, {"start_after": 3600}], ["send", "q", 3, {"priority": 1}], ["send", "q", 4, {"priority": 2}],
+        ["fetch", "q", 2], ["fail", "q", "4"], ["stats", "q"],
+    ],
+    "what is sent in a transaction goes with it": [
+        ["create", "q", {"policy": "exclusive"}],
+        ["transact", "q", False], ["count", "q"], ["transact", "q", True], ["count", "q"], ["transact", "q", True], ["count", "q"],
+    ],
+    "previews across the changes of a clock": [
+        ["preview", "30 2 * * *", "America/New_York", "2026-03-07T12:00:00-05:00", 3],
+        ["preview", "30 1 * * *", "America/New_York", "2026-10-31T12:00:00-04:00", 3],
+        ["preview", "*/15 9-10 * * 1-5", "Europe/Berlin", "2026-11-20T10:30:00+01:00", 6],
+        ["preview", "0 0 29 2 *", "UTC", "2026-01-01T00:00:00+00:00", 2],
+    ],
+}  # fmt: skip
+"""What takes its time: handlers, expiry, deletion. Each is played on connections of its own."""

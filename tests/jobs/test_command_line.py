@@ -55,8 +55,12 @@ def test_an_operator_needs_no_sql(slaq, dsn):
     assert "created" in slaq("jobs", "show", "q", str(job))
     assert slaq("jobs", "cancel", "q", str(job)) == "1 of 1 cancelled\n"
     assert "0 of 1" in slaq("jobs", "retry", "q", str(job), code=1)
+    assert json.loads(slaq("jobs", "cancel", "q", str(job), "--json", code=1)) == {
+        "requested": 1, "affected": 0, "ids": [],
+    }  # fmt: skip
     assert next(row for row in json.loads(slaq("jobs", "stats", "--json")) if row["name"] == "q")["cancelled"] == 1
     assert "Europe/Berlin" in slaq("jobs", "schedules")
+    assert "sla-timer" in slaq("jobs", "schedules"), "slaq's own are there too"
     assert "is not JSON" in slaq("jobs", "send", "q", "{", code=2)
     assert "no job 999" in slaq("jobs", "show", "q", "999", code=1)
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -83,10 +87,17 @@ def test_a_worker_runs_the_applications_handlers_and_exports_metrics(slaq, dsn):
                 time.sleep(0.1)
             assert face.get_job(conn, "q", good).output == {"twice": 42}
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
-        assert 'slaq_job_runs_total{queue="q",outcome="completed"} 1' in page
-        assert 'slaq_job_runs_total{queue="broken",outcome="failed"} 1' in page
-        assert 'slaq_jobs{queue="q",state="completed"} 1' in page
-        assert 'slaq_job_duration_seconds_count{queue="q"} 1' in page
+        for line in (
+            'slaq_job_runs_total{outcome="completed",queue="q"} 1.0',
+            'slaq_job_runs_total{outcome="failed",queue="broken"} 1.0',
+            'slaq_job_duration_seconds_count{queue="q"} 1.0',
+            'slaq_jobs{queue="q",state="completed"} 1.0',
+            'slaq_jobs{queue="sla-timer",state="active"} 0.0',
+            'slaq_alarms{state="due"} 0.0',
+            'slaq_outbox{state="waiting"} 0.0',
+            "slaq_postgres_up 1.0",
+        ):
+            assert f"\n{line}\n" in page, line
     finally:
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(20) == 0

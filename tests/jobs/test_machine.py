@@ -2,127 +2,250 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
+import attrs
 import psycopg
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from slaq.jobs import SyncJobQueue
 
-KEYS = ["a", "b", ""]
-POLICIES = ["standard", "short", "singleton", "stately", "exclusive"]
+KEYS = ["a", "b"]
+POLICIES = ["standard", "short", "singleton", "stately", "exclusive", "key_strict_fifo"]
+QUEUES = [*POLICIES, "dead"]
+WAITING = ("created", "retry")
+LATER = 3600
+
+
+@attrs.define
+class Job:
+    queue: str
+    key: str
+    limit: int
+    priority: int
+    is_deferred: bool = False
+    runs: int = 0
+    state: str = "created"
+    source: str | None = None
 
 
 class Model:
-    """Jobs as (queue, key, state, runs, limit), and what each verb makes of them."""
+    """The jobs, and what each verb makes of them. A queue is named after its policy; ``dead`` has their dead letters."""
 
     def __init__(self) -> None:
-        self.jobs: dict[int, dict[str, Any]] = {}
+        self.jobs: dict[int, Job] = {}
 
-    def of(self, policy: str, key: str, *states: str) -> list[int]:
+    def others(self, job: Job, *states: str) -> list[tuple[int, Job]]:
+        """Jobs of the same queue and key in these states."""
         return [
-            i for i, job in self.jobs.items() if (job["policy"], job["key"]) == (policy, key) and job["state"] in states
-        ]
+            (i, other) for i, other in self.jobs.items()
+            if other is not job and (other.queue, other.key) == (job.queue, job.key) and other.state in states
+        ]  # fmt: skip
 
-    def may_wait(self, policy: str, key: str) -> bool:
-        match policy:
-            case "short" | "stately":
-                return not self.of(policy, key, "created")
+    def may_wait(self, job: Job) -> bool:
+        """Whether its policy has a place for it among the waiting."""
+        match job.queue:
+            case "short":
+                return job.runs > 0 or not self.others(job, "created")
+            case "stately":
+                return not self.others(job, "retry" if job.runs else "created")
             case "exclusive":
-                return not self.of(policy, key, "created", "retry", "active")
+                return not self.others(job, "created", "retry", "active")
         return True
 
-    def fetchable(self, policy: str) -> list[int]:
+    def fetchable(self, queue: str, *, early: bool) -> list[int]:
         """Who may be claimed next, in order, one of a key where the policy says so."""
-        chosen, keys = [], set()
-        for i, job in sorted(self.jobs.items(), key=lambda item: (-item[1]["priority"], item[0])):
-            if job["policy"] != policy or job["state"] not in ("created", "retry"):
+        chosen: list[int] = []
+        keys: set[str] = set()
+        for i, job in sorted(self.jobs.items(), key=lambda item: (-item[1].priority, item[0])):
+            if job.queue != queue or job.state not in WAITING or (job.is_deferred and not early):
                 continue
-            if policy in ("singleton", "stately"):
-                if job["key"] in keys or self.of(policy, job["key"], "active"):
+            if queue in ("singleton", "stately", "key_strict_fifo"):
+                if job.key in keys or self.others(job, "active") or self.is_behind(i, job):
                     continue
-                keys.add(job["key"])
+                keys.add(job.key)
             chosen.append(i)
         return chosen
 
-    def fail(self, i: int) -> None:
-        job = self.jobs[i]
-        waiting = [other for other in self.of(job["policy"], job["key"], "retry") if other != i]
-        is_over = job["runs"] >= job["limit"] or (job["policy"] == "stately" and bool(waiting))
-        job["runs"] += 1
-        job["state"] = "failed" if is_over else "retry"
+    def is_behind(self, i: int, job: Job) -> bool:
+        """Strict order: what failed comes first, then what is retried, then what was sent first."""
+        if job.queue != "key_strict_fifo":
+            return False
+        for j, other in self.others(job, "failed", *WAITING):
+            is_retried = other.runs > 0 and (job.runs == 0 or j < i)
+            is_older = other.runs == job.runs == 0 and j < i and not other.is_deferred
+            if other.state == "failed" or is_retried or is_older:
+                return True
+        return False
+
+    def fail(self, job: Job) -> None:
+        has_no_place = job.queue == "stately" and bool(self.others(job, "retry"))
+        job.state = "failed" if job.runs >= job.limit or has_no_place else "retry"
+        job.runs += 1
+        job.is_deferred = False
 
 
+Step: TypeAlias = tuple[str, str, str, int, int]
 VERBS = st.lists(
     st.tuples(
-        st.sampled_from(["send", "send", "send", "fetch", "fetch", "complete", "fail", "fail", "cancel", "delete", "late"]),
-        st.sampled_from(POLICIES), st.sampled_from(KEYS), st.integers(0, 2), st.integers(0, 9),
+        st.sampled_from([
+            "send", "send", "send", "send later", "fetch", "fetch", "fetch early", "complete", "fail", "fail", "cancel",
+            "resume", "retry", "delete", "late", "update", "redrive",
+        ]),
+        st.sampled_from(QUEUES), st.sampled_from(KEYS), st.integers(0, 2), st.integers(0, 9),
     ),
-    max_size=40,
+    min_size=20, max_size=60,
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ONE_DATABASE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@settings(ONE_DATABASE, max_examples=100)
 @given(steps=VERBS)
-def test_verbs_agree_with_the_model(dsn: str, steps: list[tuple[str, str, str, int, int]]) -> None:
-    queue, model = SyncJobQueue(), Model()
+def test_verbs_agree_with_the_model(dsn: str, steps: list[Step]) -> None:
+    play(dsn, steps)
+
+
+@pytest.mark.soak
+@settings(ONE_DATABASE, max_examples=3000)
+@given(steps=VERBS)
+def test_verbs_agree_with_the_model_for_long(dsn: str, steps: list[Step]) -> None:
+    play(dsn, steps)
+
+
+def test_two_retries_of_one_key_go_one_after_the_other(dsn: str) -> None:
+    """Each waited for the other, for ever."""
+    fifo = "key_strict_fifo"
+    play(dsn, [*(("send", fifo, "a", 2, 0) for _ in range(2)), *(("fail", fifo, "a", 0, n) for n in range(2)),
+               *(("fetch", fifo, "a", 0, 0), ("complete", fifo, "a", 0, 0), ("fetch", fifo, "a", 0, 0))])  # fmt: skip
+
+
+def play(dsn: str, steps: list[Step]) -> None:
     with psycopg.connect(dsn) as conn:
+        play = Play(SyncJobQueue(), conn, Model())
+        play.queue.create_queue(conn, "dead")
         for policy in POLICIES:
-            queue.create_queue(conn, policy, policy=policy)
-        for step in steps:
-            play(queue, conn, model, *step)
-            check(queue, conn, model)
+            play.queue.create_queue(conn, policy, policy=policy, dead_letter="dead")
+        for verb, queue, key, number, pick in steps:
+            play.step(verb, queue, key, number, pick)
+            play.check()
         conn.rollback()
 
 
-def play(queue, conn, model: Model, verb: str, policy: str, key: str, number: int, pick: int) -> None:
-    mine = [i for i, job in model.jobs.items() if job["policy"] == policy]
-    chosen = mine[pick % len(mine)] if mine else None
-    if verb == "send":
-        may = model.may_wait(policy, key)
-        options = {"key": key} if key else {}
-        job = queue.send(conn, policy, {"n": number}, priority=number, retry_limit=number, **options)
-        assert (job is not None) == may
-        if job is not None:
-            model.jobs[job] = {
-                "policy": policy, "key": key, "state": "created", "runs": 0, "limit": number, "priority": number,
-            }  # fmt: skip
-    elif verb == "fetch":
-        expected = model.fetchable(policy)[: number + 1]
-        assert [job.id for job in queue.fetch(conn, policy, number + 1)] == expected
+@attrs.frozen
+class Play:
+    """The same verb for slaq and for the model."""
+
+    queue: SyncJobQueue
+    conn: psycopg.Connection[Any]
+    model: Model
+
+    def step(self, verb: str, queue: str, key: str, number: int, pick: int) -> None:
+        mine = [i for i, job in self.model.jobs.items() if job.queue == queue]
+        if verb.startswith("send"):
+            self.send(queue, key, number, is_deferred=verb == "send later")
+        elif verb.startswith("fetch"):
+            self.fetch(queue, number + 1, early=verb == "fetch early")
+        elif verb == "redrive":
+            self.redrive(number + 1)
+        elif mine:
+            chosen = mine[pick % len(mine)]
+            getattr(self, verb)(queue, chosen, self.model.jobs[chosen])
+
+    def send(self, queue: str, key: str, number: int, *, is_deferred: bool) -> None:
+        job = Job(queue, key, number, number, is_deferred)
+        later: Any = {"start_after": LATER} if is_deferred else {}
+        sent = self.queue.send(self.conn, queue, key=key, priority=number, retry_limit=number, **later)
+        assert (sent is not None) == self.model.may_wait(job)
+        if sent is not None:
+            self.model.jobs[sent] = job
+
+    def fetch(self, queue: str, limit: int, *, early: bool) -> None:
+        expected = self.model.fetchable(queue, early=early)[:limit]
+        found = self.queue.fetch(self.conn, queue, limit, ignore_start_after=early)
+        assert [job.id for job in found] == expected
+        assert [job.attempt for job in found] == [self.model.jobs[i].runs for i in expected]
         for i in expected:
-            model.jobs[i]["state"] = "active"
-    elif chosen is not None:
-        settle(queue, conn, model, verb, policy, chosen)
+            self.model.jobs[i].state = "active"
 
+    def complete(self, queue: str, i: int, job: Job) -> None:
+        assert self.queue.complete(self.conn, queue, i).affected == (job.state == "active")
+        if job.state == "active":
+            job.state, job.runs = "completed", job.runs + 1
 
-def settle(queue, conn, model: Model, verb: str, policy: str, chosen: int) -> None:
-    job = model.jobs[chosen]
-    state = job["state"]
-    if verb == "complete":
-        assert queue.complete(conn, policy, chosen).affected == (state == "active")
-        if state == "active":
-            job |= {"state": "completed", "runs": job["runs"] + 1}
-    elif verb == "fail":
-        can = state in ("created", "retry", "active")
+    def fail(self, queue: str, i: int, job: Job) -> None:
+        can = job.state in (*WAITING, "active")
         if can:
-            model.fail(chosen)
-        assert queue.fail(conn, policy, chosen).affected == can
-    elif verb == "cancel":
-        can = state in ("created", "retry", "active")
-        assert queue.cancel(conn, policy, chosen).affected == can
-        job["state"] = "cancelled" if can else state
-    elif verb == "delete":
-        assert queue.delete_job(conn, policy, chosen) == 1
-        del model.jobs[chosen]
-    elif verb == "late":
-        stale = conn.execute(
-            "SELECT slaq.complete_jobs(%s, ARRAY[%s]::bigint[], ARRAY[%s])", [policy, chosen, job["runs"] + 1]
-        )
-        assert stale.fetchone() == ([],)
+            self.model.fail(job)
+        assert self.queue.fail(self.conn, queue, i).affected == can
+        if can and job.state == "failed" and queue != "dead":
+            event("a dead letter")
+            (letter,) = (each for each in self.queue.find_jobs(self.conn, "dead") if each.id not in self.model.jobs)
+            assert (letter.metadata["source"]["id"], letter.metadata["source"]["retry_count"]) == (i, job.runs - 1)
+            self.model.jobs[letter.id] = Job("dead", job.key, 2, job.priority, source=queue)
 
+    def cancel(self, queue: str, i: int, job: Job) -> None:
+        can = job.state in (*WAITING, "active")
+        assert self.queue.cancel(self.conn, queue, i).affected == can
+        job.state = "cancelled" if can else job.state
 
-def check(queue, conn, model: Model) -> None:
-    found = {job.id: (str(job.state), job.attempts) for job in queue.find_jobs(conn)}
-    assert found == {i: (job["state"], job["runs"]) for i, job in model.jobs.items()}
+    def resume(self, queue: str, i: int, job: Job) -> None:
+        can = job.state == "cancelled" and self.model.may_wait(job)
+        assert self.queue.resume(self.conn, queue, i).affected == can
+        if can:
+            job.state = "retry" if job.runs else "created"
+
+    def retry(self, queue: str, i: int, job: Job) -> None:
+        can = job.state == "failed" and self.model.may_wait(job)
+        assert self.queue.retry(self.conn, queue, i).affected == can
+        if can:
+            job.state, job.limit = "retry", job.limit + 1
+
+    def delete(self, queue: str, i: int, job: Job) -> None:
+        assert self.queue.delete_job(self.conn, queue, i) == 1
+        del self.model.jobs[i]
+
+    def late(self, queue: str, i: int, job: Job) -> None:
+        """Whoever speaks of an attempt that is over, or not yet, changes nothing."""
+        for verb in ("complete_jobs", "fail_jobs"):
+            stale = f"SELECT slaq.{verb}(%s, ARRAY[%s]::bigint[], ARRAY[%s])".encode()
+            answer = self.conn.execute(stale, [queue, i, job.runs + 1]).fetchone()
+            assert answer in (([],), ({"retried": [], "failed": []},))
+
+    def update(self, queue: str, i: int, job: Job) -> None:
+        can = job.state in WAITING
+        assert self.queue.update(self.conn, queue, id=i, priority=9, retry_limit=1).affected == can
+        if can:
+            job.priority, job.limit = 9, 1
+
+    def redrive(self, limit: int) -> None:
+        letters = [
+            (i, job) for i, job in sorted(self.model.jobs.items())
+            if job.queue == "dead" and job.state in WAITING and job.source
+        ][:limit]  # fmt: skip
+        moved: list[Job] = []
+        for i, letter in letters:
+            back = Job(letter.source or "", letter.key, 2, letter.priority)
+            if self.model.may_wait(back):
+                event("redriven")
+                del self.model.jobs[i]
+                self.model.jobs[-len(moved) - 1] = back
+                moved.append(back)
+            else:
+                event("a redrive refused")
+                letter.state, letter.runs, letter.is_deferred = "failed", letter.runs + 1, False
+        assert self.queue.redrive(self.conn, "dead", limit) == len(moved)
+        for number, back in enumerate(moved):
+            del self.model.jobs[-number - 1]
+            newer = (each.id for each in self.queue.find_jobs(self.conn, back.queue) if each.id not in self.model.jobs)
+            self.model.jobs[min(newer)] = back
+
+    def check(self) -> None:
+        found = {
+            job.id: (job.queue, str(job.state), job.attempts, job.retry_limit)
+            for job in self.queue.find_jobs(self.conn)
+        }
+        assert found == {i: (job.queue, job.state, job.runs, job.limit) for i, job in self.model.jobs.items()}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ import pytest
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 
-from slaq.jobs import JobState, SyncJobQueue
+from slaq.jobs import JobQueue, JobState, SyncJobQueue
+from slaq.jobs.runner import QueueWorker
+from slaq.jobs.schedule import preview_schedule
 
-from .scenarios import SCENARIOS, Step
+from .scenarios import SCENARIOS, SLOW_SCENARIOS, Step
 
 HERE = Path(__file__).parent
 RECORDED = json.loads((HERE / "pgboss.json").read_text())
@@ -159,15 +164,84 @@ class Player:
         return [done.updated, done.inserted]
 
 
+class SlowPlayer(Player):
+    """Puts slaq through what takes its time, with real workers."""
+
+    def do_supervise(self, queue):
+        self.queue.supervise(self.conn)
+
+    def do_wait(self, seconds):
+        time.sleep(seconds)
+
+    def do_touch(self, queue, label):
+        return self.settle("touch", queue, label)
+
+    def do_retries(self, queue, label):
+        return self.job(queue, label).retry_count
+
+    def do_output(self, queue, label):
+        return self.job(queue, label).output
+
+    def do_message(self, queue, label):
+        return self.job(queue, label).output["message"]
+
+    def do_handle(self, queue, label, how, state):
+        asyncio.run(self.work(queue, label, how, state, grace=30))
+        return state
+
+    def do_stop(self, queue, label, how, grace):
+        asyncio.run(self.work(queue, label, how, "active", grace))
+
+    async def work(self, queue, label, how, state, grace):
+        app, stop = JobQueue(), asyncio.Event()
+
+        @app.work(queue)
+        async def handler(job):
+            await asyncio.sleep(how.get("sleeps", 0))
+            if "throws" in how:
+                raise ValueError(how["throws"])
+            return how.get("returns")
+
+        worker = QueueWorker(app, self.conn.info.dsn, polling_interval=0.1, grace=grace)
+        running = asyncio.create_task(worker.run(stop))
+        while self.job(queue, label).state != state:
+            await asyncio.sleep(0.05)
+        stop.set()
+        await running
+
+    def do_stats(self, queue):
+        (stats,) = self.queue.get_queue_stats(self.conn, queue)
+        return {name: getattr(stats, name) for name in ("queued", "deferred", "ready", "active", "failed", "total")}
+
+    def do_transact(self, queue, commits):
+        with psycopg.connect(self.conn.info.dsn) as conn:
+            sent = self.queue.send(conn, queue)
+            conn.commit() if commits else conn.rollback()
+        return sent is not None
+
+    def do_preview(self, cron, zone, after, count):
+        ticks = preview_schedule(cron, tz=zone, after=datetime.fromisoformat(after), count=count)
+        return [tick.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z") for tick in ticks]
+
+
 @pytest.mark.parametrize("title", SCENARIOS)
 @pytest.mark.parametrize("autocommit", [True, False], ids=["autocommit", "one transaction"])
 def test_slaq_answers_like_pg_boss(dsn: str, title: str, autocommit: bool) -> None:
     with psycopg.connect(dsn, autocommit=autocommit) as conn:
-        player = Player(conn)
-        for number, (step, expected) in enumerate(zip(SCENARIOS[title], RECORDED[title], strict=True)):
-            wanted = DECISIONS.get(title, {}).get(number, expected)
-            answer = player.play(step)
-            assert json.loads(json.dumps(answer)) == wanted, f"step {number}: {step}"
+        compare(Player(conn), title, SCENARIOS[title])
+
+
+@pytest.mark.parametrize("title", SLOW_SCENARIOS)
+def test_slaq_s_workers_do_like_pg_boss_s(dsn: str, title: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        compare(SlowPlayer(conn), title, SLOW_SCENARIOS[title])
+
+
+def compare(player: Player, title: str, steps: list[Step]) -> None:
+    for number, (step, expected) in enumerate(zip(steps, RECORDED[title], strict=True)):
+        wanted = DECISIONS.get(title, {}).get(number, expected)
+        answer = player.play(step)
+        assert json.loads(json.dumps(answer)) == wanted, f"step {number}: {step}"
 
 
 @pytest.fixture(scope="session")
@@ -197,7 +271,7 @@ def test_pg_boss_still_answers_what_was_recorded(pg_boss: str, superuser_dsn: st
         connection["port"] = int(where["port"])
     done = subprocess.run(
         ["node", HERE / "pgboss.mjs", pg_boss, json.dumps(connection)],
-        input=json.dumps(SCENARIOS), check=False, capture_output=True, text=True, timeout=200,
+        input=json.dumps(SCENARIOS | SLOW_SCENARIOS), check=False, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)

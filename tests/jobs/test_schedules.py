@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 from psycopg import AsyncConnection
 
 from slaq.jobs.model import Schedule
-from slaq.jobs.runner import tick
 from slaq.jobs.schedule import due_tick, last_tick, next_tick, preview_schedule
 from slaq.jobs.testing import run_due
+from slaq.jobs.upkeep import tick
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -90,7 +90,7 @@ async def test_three_tickers_send_one_job_per_key(queue, conn, dsn):
         await queue.schedule(conn, "q", "* * * * *", {"from": key}, tz="America/New_York", key=key, missed="once")
     await conn.execute("UPDATE slaq.queue_schedules SET created_at = now() - interval '5 minutes'")
     others = [await AsyncConnection.connect(dsn, autocommit=True) for _ in range(3)]
-    sent = await asyncio.gather(*(tick(each, "slaq") for each in others))
+    sent = await asyncio.gather(*(tick(each, "slaq", queue) for each in others))
     for each in others:
         await each.close()
     assert 2 <= sum(map(len, sent)) <= 4  # four when a minute began meanwhile
@@ -100,7 +100,7 @@ async def test_three_tickers_send_one_job_per_key(queue, conn, dsn):
 async def test_scheduling_again_updates_in_place(queue, conn, dsn):
     await queue.schedule(conn, "q", "0 * * * *", 1)
     await queue.schedule(conn, "q", "5 * * * *", 2, tz="Europe/Berlin", priority=4)
-    (only,) = await queue.get_schedules(conn)
+    (only,) = await queue.get_schedules(conn, "q")
     assert (only.cron, only.zone, only.data, only.options) == ("5 * * * *", "Europe/Berlin", 2, {"priority": 4})
     assert await queue.unschedule(conn, "q")
     assert not await queue.unschedule(conn, "q")
@@ -113,3 +113,12 @@ async def test_run_due_runs_what_a_schedule_sends(queue, conn, dsn):
     await conn.execute("UPDATE slaq.queue_schedules SET created_at = now() - interval '5 minutes'")
     assert len(await run_due(queue, dsn, conn)) == 1
     assert seen == [7]
+
+
+async def test_a_preview_by_the_database_s_clock(queue, conn):
+    (now,) = await (await conn.execute("SELECT clock_timestamp()")).fetchone()
+    first, second = await queue.preview_schedule(conn, "30 2 * * *", tz="America/New_York", count=2)
+    assert (first.hour, first.minute) in ((2, 30), (3, 30))
+    assert timedelta() < first - now <= timedelta(hours=25) and second > first
+    fixed = await queue.preview_schedule(conn, "0 * * * *", after=datetime(2026, 1, 1, tzinfo=UTC), count=1)
+    assert fixed == [datetime(2026, 1, 1, 1, tzinfo=UTC)]

@@ -401,3 +401,120 @@ async def test_the_same_for_async_code_with_any_search_path(queue, conn, dsn):
         await queue.send(other, "q")
         await other.commit()
         assert len(await queue.find_jobs(conn, "q")) == 1
+
+
+async def test_a_handler_s_own_concurrency_holds_and_wakes_the_next_at_once(queue, conn, dsn):
+    active, most, done = 0, 0, 0
+    await queue.create_queue(conn, "few")
+
+    @queue.work("few", concurrency=2)
+    async def handler(job):
+        nonlocal active, most, done
+        active += 1
+        most = max(most, active)
+        await asyncio.sleep(0.01)
+        active -= 1
+        done += 1
+
+    await queue.insert(conn, "few", [{} for _ in range(20)])
+    async with working(queue, dsn, polling_interval=60):
+        while done < 20:
+            await asyncio.sleep(0.01)
+    assert most == 2
+
+
+async def test_who_waits_for_a_key_or_a_group_is_woken_when_it_is_free(queue, conn, dsn):
+    """In whatever worker the job ran that held it."""
+    await queue.create_queue(conn, "keyed", policy="singleton")
+    done = []
+
+    @queue.work("keyed")
+    async def keyed(job):
+        done.append(job.data)
+
+    @queue.work("q", group_concurrency=1)
+    async def grouped(job):
+        done.append(job.data)
+
+    for name, options in (("keyed", {}), ("q", {"group": "g"})):
+        await queue.send(conn, name, "first", **options)
+        (held,) = await queue.fetch(conn, name)
+        await queue.send(conn, name, f"next in {name}", **options)
+        async with working(queue, dsn, polling_interval=60):
+            await asyncio.sleep(0.3)
+            assert f"next in {name}" not in done
+            await queue.complete(conn, name, held)
+            while f"next in {name}" not in done:
+                await asyncio.sleep(0.01)
+
+
+async def test_draining_takes_one_after_the_other_of_a_key(queue, conn, dsn):
+    await queue.create_queue(conn, "fifo", policy="key_strict_fifo")
+    done = []
+
+    @queue.work("fifo")
+    async def handler(job):
+        await asyncio.sleep(0.01)
+        done.append(job.data)
+
+    await queue.insert(conn, "fifo", [{"data": n, "key": "k"} for n in range(5)])
+    await drain(queue, dsn)
+    assert done == [0, 1, 2, 3, 4]
+
+
+async def test_a_sync_handler_sees_that_its_time_is_up(queue, conn, dsn, spy):
+    seen = threading.Event()
+
+    @queue.work("q")
+    def handler(job):
+        if job.aborted.wait(20):
+            seen.set()
+
+    job = await queue.send(conn, "q", expire_in=1, retry_limit=0)
+    await drain(queue, dsn)
+    assert (await spy.wait_for("q", job)).output == {"message": "job timed out"}
+    assert await asyncio.to_thread(seen.wait, 5)
+
+
+async def test_cancelling_one_job_of_a_batch_interrupts_no_other(queue, conn, dsn, spy):
+    gate = asyncio.Event()
+
+    @queue.work("q", batch_size=2)
+    async def handler(jobs):
+        await gate.wait()
+
+    first, second = await queue.insert(conn, "q", [{}, {}])
+    async with working(queue, dsn):
+        await spy.wait_for("q", second, "active")
+        await queue.cancel(conn, "q", first)
+        await asyncio.sleep(0.3)
+        gate.set()
+        assert (await spy.wait_for("q", second)).state == JobState.COMPLETED
+    assert (await queue.get_job(conn, "q", first)).state == JobState.CANCELLED
+
+
+async def test_a_job_sent_while_the_worker_looks_elsewhere_is_not_overlooked(queue, conn, dsn, monkeypatch):
+    """The engine forgets a notification that comes while it fetches."""
+    from slaq.jobs.manager import SlaqJobManager
+
+    done, is_first, look = [], True, SlaqJobManager._refill
+    queue.work("q")(lambda job: done.append(job.id))
+
+    async def slow_look(self, queues, worker_id):
+        nonlocal is_first
+        await look(self, queues, worker_id)
+        if is_first:
+            is_first = False
+            heard = self._heard
+            async with await AsyncConnection.connect(dsn, autocommit=True) as other:
+                await queue.send(other, "q")
+            while self._heard == heard:
+                await asyncio.sleep(0.01)
+
+    async with working(queue, dsn, polling_interval=60):
+        await asyncio.sleep(0.5)
+        monkeypatch.setattr(SlaqJobManager, "_refill", slow_look)
+        await queue.send(conn, "dlq")  # nobody's, but it wakes nobody either
+        await queue.send(conn, "q")
+        while len(done) < 2:
+            await asyncio.sleep(0.01)

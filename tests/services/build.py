@@ -188,19 +188,20 @@ class Desk:
             "WHERE n.ticket_id = %s ORDER BY c.crossed_at, c.kind, c.phase, c.percent, n.user_id", ticket_id,
         )  # fmt: skip
 
-    def jobs(self, *tasks: str) -> list[dict[str, Any]]:
-        """The tenant's jobs, as a superuser sees them, the oldest first; of the tasks named, else all."""
+    def jobs(self, *queues: str) -> list[dict[str, Any]]:
+        """The tenant's jobs of slaq's own, as a superuser sees them, the oldest first; of the queues named, else all."""
         with Connection.connect(self.superuser_dsn, row_factory=dict_row) as conn:
             rows = conn.execute(
-                f"SELECT * FROM {self.schema}.procrastinate_jobs WHERE args ->> 'tenant' = %s ORDER BY id".encode(),
+                f"SELECT *, args -> 'data' AS data FROM {self.schema}.procrastinate_jobs WHERE args -> 'data' ->> 'tenant' = %s ORDER BY id".encode(),
                 [self.tenant],
             ).fetchall()
-        return [row for row in rows if not tasks or row["task_name"] in tasks]
+        return [row for row in rows if not queues or row["queue_name"] in queues]
 
     def forget_jobs(self) -> None:
         with Connection.connect(self.superuser_dsn) as conn:
             conn.execute(
-                f"DELETE FROM {self.schema}.procrastinate_jobs WHERE args ->> 'tenant' = %s".encode(), [self.tenant]
+                f"DELETE FROM {self.schema}.procrastinate_jobs WHERE args -> 'data' ->> 'tenant' = %s".encode(),
+                [self.tenant],
             )
 
     def alarm(self, ticket_id: str = "t1") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from slaq.timeline import settle
 
 
 def emails(desk: Desk) -> list[str]:
-    return [job["args"]["delivery_id"] for job in desk.jobs("sla-send-email")]
+    return [job["data"]["delivery_id"] for job in desk.jobs("sla-send-email")]
 
 
 def test_every_row_of_a_ticket_that_runs_out(desk: Desk) -> None:
@@ -50,10 +50,10 @@ def test_jobs_for_mail_and_for_the_application(desk: Desk) -> None:
     desk.at("Mon 10:10").sync_ticket(ticket())
     rows = desk.sql("SELECT crossing_id::text AS id, kind FROM slaq.sla_crossings")
     events = desk.jobs("sla-threshold-reached")
-    assert {event["args"]["event_id"] for event in events} == {row["id"] for row in rows if row["kind"] != "breach"}
+    assert {event["data"]["event_id"] for event in events} == {row["id"] for row in rows if row["kind"] != "breach"}
     assert len(events) == 7
-    assert {event["queue_name"] for event in events} == {"sla-events"}
-    first = next(event["args"] for event in events if event["args"]["percent"] == 50)
+    assert {event["queue_name"] for event in events} == {"sla-threshold-reached"}
+    first = next(event["data"] for event in events if event["data"]["percent"] == 50)
     assert (first["phase"], first["kind"], first["level"], first["ticket_id"]) == ("response", "threshold", None, "t1")
     assert first["tenant"] == desk.tenant and instant("Mon 09:30").isoformat() == first["crossed_at"].replace(
         "Z", "+00:00"

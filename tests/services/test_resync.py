@@ -41,7 +41,7 @@ def work(desk: Desk, verbs: Verbs | None = None) -> list[int]:
     while waiting := desk.jobs(RESYNC):
         with psycopg.connect(desk.superuser_dsn) as conn:
             conn.execute("DELETE FROM slaq.procrastinate_jobs WHERE id = %s", [waiting[0]["id"]])
-        looked_at.append(asyncio.run(run(waiting[0]["args"])))
+        looked_at.append(asyncio.run(run(waiting[0]["data"])))
     return looked_at
 
 
@@ -69,10 +69,10 @@ def test_one_request_however_many_rows_change(settled: Desk, other_desk: Desk, s
         else "UPDATE slaq.sla_policy_targets SET is_24x7 = NOT is_24x7"
     )
     (job,) = settled.jobs(RESYNC)
-    assert (job["status"], job["args"], job["queueing_lock"]) == (
+    assert (job["status"], job["data"], job["queueing_lock"]) == (
         "todo",
         {"tenant": settled.tenant},
-        f"sla-resync:{settled.tenant}",
+        f"created:sla-resync:{settled.tenant}",
     )
     assert other_desk.jobs(RESYNC) == []
 
@@ -99,10 +99,10 @@ def test_a_waiting_request_is_out_of_reach_until_the_next_change_is_visible(lone
     desk.sql("UPDATE slaq.sla_policy_targets SET response_time_minutes = 30")
     desk.sql("UPDATE slaq.sla_policy_targets SET response_time_minutes = 40", commit=False)
     desk.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what the commit does first
-    fetch = "SELECT (slaq.procrastinate_fetch_job_v2(ARRAY['sla'], NULL)).id"
+    fetch = "SELECT id FROM slaq.fetch_jobs('sla-resync')"
     with psycopg.connect(desk.superuser_dsn, autocommit=True) as worker:
         (waiting,) = desk.jobs(RESYNC)
-        assert worker.execute(fetch.encode()).fetchall() == [(None,)]
+        assert worker.execute(fetch.encode()).fetchall() == []
         desk.conn.commit()
         assert worker.execute(fetch.encode()).fetchall() == [(waiting["id"],)]
     desk.sql("UPDATE slaq.sla_policy_targets SET response_time_minutes = 50")

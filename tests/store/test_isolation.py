@@ -230,7 +230,7 @@ def test_another_schema(server: EmbeddedPostgres, database: str, dsn: str, admin
         assert sweep(dsn, "desk").settled == 2
         assert "response breach Mon 10:00" in desk.crossings()
         assert "resolution breach Mon 13:00" in desk.crossings()
-        assert {job["task_name"] for job in desk.jobs()} == {"sla-send-email", "sla-threshold-reached", "sla-resync"}
+        assert {job["queue_name"] for job in desk.jobs()} == {"sla-send-email", "sla-threshold-reached", "sla-resync"}
         desk.assert_as_expected(until=instant("Fri 12:00"))
         assert desk.delete_ticket("t1")
         conn.execute("SELECT set_config('slaq.tenant', 'acme', true)")

@@ -227,7 +227,7 @@ async def test_f37_a_threshold_above_a_hundred_per_cent_is_told(world: World) ->
     await world.after(237)
     assert "response threshold 120 @240" in await world.crossings()
     events = await world.rows(
-        "SELECT args ->> 'percent' FROM procrastinate_jobs WHERE task_name = 'sla-threshold-reached'"
+        "SELECT args -> 'data' ->> 'percent' FROM procrastinate_jobs WHERE queue_name = 'sla-threshold-reached'"
     )
     assert ("120",) in events
 

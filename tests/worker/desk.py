@@ -198,18 +198,18 @@ def worker(dsn: str, *arguments: str, program: str | None = None, **environment:
 
 
 QUICK = """
-import datetime, slaq.jobs.engine as e, slaq.jobs.worker as w
-e.backoff.__kwdefaults__["first"] = 0.3
-w.POLL, w.HEARTBEAT, w.STALE, w.RECOVERY = 0.2, 0.3, datetime.timedelta(seconds=1.5), 0.3
+import datetime, functools, slaq.jobs.runner as r, slaq.jobs.upkeep as u, slaq.jobs.worker as w
+r.HEARTBEAT, r.STALE, u.STALE = 0.3, datetime.timedelta(seconds=1.5), datetime.timedelta(seconds=1.5)
+w.QueueWorker = functools.partial(r.QueueWorker, polling_interval=0.2, upkeep_interval=0.3)
 """
 """Makes a worker notice in a second or two what otherwise takes twenty."""
 
 
-def busy(superuser: psycopg.Connection[Any], task: str | None = None) -> list[dict[str, Any]]:
-    """The jobs, of one task if named, that are not done."""
+def busy(superuser: psycopg.Connection[Any], queue: str | None = None) -> list[dict[str, Any]]:
+    """The jobs, of one queue if named, that are not done."""
     with superuser.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             """SELECT * FROM slaq.procrastinate_jobs
-               WHERE status IN ('todo', 'doing') AND (%(task)s::text IS NULL OR task_name = %(task)s) ORDER BY id""",
-            {"task": task},
+               WHERE status IN ('todo', 'doing') AND (%(queue)s::text IS NULL OR queue_name = %(queue)s) ORDER BY id""",
+            {"queue": queue},
         ).fetchall()
