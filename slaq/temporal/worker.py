@@ -35,6 +35,9 @@ _log = logging.getLogger("slaq.temporal")
 GRACEFUL = timedelta(seconds=20)
 STICKY = timedelta(seconds=5)
 """How long a wake may wait for a worker that was killed before another one gets it."""
+WORKFLOW_TASKS = 10
+"""Workflow tasks at a time. Each of them sets a timer that counts from its end, by a clock that was read at its
+beginning: a task that waits its turn in this process would make its next wake late."""
 ACTIVITIES = 100
 """Activities at a time; most of them wait for the instant of their crossing, without a connection."""
 CONNECTIONS = 20
@@ -102,6 +105,7 @@ async def serving(client: Client, settler: Settler, **options: object) -> AsyncG
         task_queue=task_queue(),
         workflows=[SlaTicketWorkflow],
         activities=SlaActivities(settler).all,
+        max_concurrent_workflow_tasks=WORKFLOW_TASKS,
         max_concurrent_activities=ACTIVITIES,
         graceful_shutdown_timeout=GRACEFUL,
         **{"sticky_queue_schedule_to_start_timeout": STICKY, **options},  # pyright: ignore[reportArgumentType]
