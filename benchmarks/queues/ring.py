@@ -1,0 +1,125 @@
+"""Where the peers meet: one Postgres, a fresh database and a process of its own for each measurement."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from slaq.postgres import APP, EmbeddedPostgres
+from slaq.store.migrate import grant, migrate
+
+SETTINGS = {
+    "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on",
+    "autovacuum": "off", "checkpoint_timeout": "1h", "max_wal_size": "4GB",
+}  # fmt: skip
+"""As a server comes, but for what would fall into one measurement and not into another."""
+NODE_PACKAGES = ("graphile-worker@0.18.0", "node@22", "pg-boss@12.38.0")
+"""With a Node of their own: both peers want a newer one than many systems have."""
+NODE = Path(os.environ.get("SLAQ_BENCH_NODE") or Path(sys.prefix) / "bench-node")
+PATIENCE = 120
+"""Seconds that one program may take."""
+
+
+class Peer(NamedTuple):
+    name: str
+    program: str
+    """A file beside this one."""
+    measures: str
+    """What it can do, by the names of its measures."""
+
+    @property
+    def is_node(self) -> bool:
+        return self.program.endswith(".mjs")
+
+    @property
+    def is_slaq(self) -> bool:
+        return self.program == "slaq.py"
+
+
+class Filled(NamedTuple):
+    """What a database holds before a measurement: the jobs that an action adds."""
+
+    action: str
+    count: int
+
+
+class Ring:
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+        self._ready: set[str] = set()
+        self._turns = 0
+
+    def prepare(self, peer: Peer, filled: Filled | None) -> str:
+        """The database, made if it is not there yet, of which each measurement gets a copy."""
+        stem = peer.program.partition(".")[0]
+        name = f"{stem}_{filled.action}_{filled.count}" if filled else f"{stem}_installed"
+        if name not in self._ready:
+            if filled:
+                self._server.create_database(name, self.prepare(peer, None))
+                self._run(peer, name, *filled)
+            else:
+                self._server.create_database(name)
+                if peer.is_slaq:
+                    with psycopg.connect(self._server.admin_conninfo(name), autocommit=True) as conn:
+                        migrate(conn, "slaq")
+                        grant(conn, "slaq", APP, to_worker=True)
+                self._run(peer, name, "install", 0)
+            self._maintain(name, "VACUUM ANALYZE")
+            self._ready.add(name)
+        return name
+
+    def measure(self, peer: Peer, filled: Filled | None, action: str, count: int) -> list[float]:
+        """What ``peer`` prints; raises ``RuntimeError`` with what it says when it fails."""
+        self._turns += 1
+        name = self._server.create_database(f"turn_{self._turns}", self.prepare(peer, filled))
+        try:
+            self._maintain(name, "CHECKPOINT")
+            return self._run(peer, name, action, count)
+        finally:
+            self._server.drop_database(name)
+
+    def _maintain(self, database: str, statement: str) -> None:
+        conninfo = make_conninfo(self._server.conninfo(database), user="postgres")
+        with psycopg.connect(conninfo, autocommit=True) as conn:
+            conn.execute(statement.encode())
+
+    def _run(self, peer: Peer, database: str, action: str, count: int) -> list[float]:
+        program = Path(__file__).with_name(peer.program)
+        runner = [NODE / "node_modules/.bin/node", program] if peer.is_node else [sys.executable, "-m", f"{__package__}.{program.stem}"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {
+            "PGHOST": str(self._server.socket_directory), "PGUSER": APP if peer.is_slaq else "postgres",
+            "PGDATABASE": database, "PEER_MODULES": str(NODE),
+        }  # fmt: skip
+        try:
+            done = subprocess.run(
+                [*runner, action, str(count)], check=True, capture_output=True, text=True, timeout=PATIENCE, env=environment
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"{peer.name} has not ended {action} after {PATIENCE} s") from error
+        except subprocess.CalledProcessError as error:
+            raise RuntimeError(f"{peer.name} failed in {action}: {error.stderr.strip()[-1000:]}") from error
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def fetch_node() -> str | None:
+    """Have npm fetch the peers in Node, unless it has; returns why they cannot run."""
+    if shutil.which("npm") is None:
+        return "npm is not installed"
+    stamp = NODE / "fetched"
+    if stamp.exists() and stamp.read_text() == " ".join(NODE_PACKAGES):
+        return None
+    NODE.mkdir(parents=True, exist_ok=True)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", f"--prefix={NODE}", *NODE_PACKAGES]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        return f"npm could not fetch them: {done.stderr.strip()[-500:]}"
+    stamp.write_text(" ".join(NODE_PACKAGES))
+    return None
