@@ -102,6 +102,17 @@ Round = dict[tuple[str, str], float]
 """By peer and title of figure."""
 
 
+def is_ready(ring: Ring, peer: Peer, measures: Sequence[Measure]) -> bool:
+    try:
+        for measure in measures:
+            if measure.name in peer.measures.split():
+                ring.prepare(peer, measure.filled)
+    except RuntimeError as error:
+        print(f"left out: {error}", flush=True)
+        return False
+    return True
+
+
 def measure_round(ring: Ring, peers: Sequence[Peer], measures: Sequence[Measure], turn: int) -> Round:
     found: Round = {}
     for measure in measures:
@@ -128,29 +139,32 @@ def ratios(rounds: Sequence[Round], title: str, against: tuple[str, str] | float
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    return f"{median(values):>9,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+    """Median, least and most."""
+    middle, least, most = (f"{of(values):,.{digits}f}" for of in (median, min, max))
+    return f"{middle:>9} ({least} to {most})"
 
 
 def report_figures(rounds: Sequence[Round], peers: Sequence[Peer]) -> None:
-    print("\nMedian (least to most) of the rounds; ratio: how many times as fast slaq is, within a round.")
-    for figure in FIGURES.values():
-        rows = [(peer.name, [each[peer.name, figure.title] for each in rounds if (peer.name, figure.title) in each]) for peer in peers]
-        if not any(values for _, values in rows):
-            continue
-        print(f"\n{figure.title}, {figure.unit}")
-        for name, values in rows:
+    print("\nMedian (least to most) of the rounds, and of how many times as fast slaq is within a round")
+    for title, figure in FIGURES.items():
+        found = {peer.name: [each[peer.name, title] for each in rounds if (peer.name, title) in each] for peer in peers}
+        if any(found.values()):
+            print(f"\n{title}, {figure.unit}")
+        for name, values in found.items():
             if values:
-                shares = ratios(rounds, figure.title, (name, figure.title)) if name != SLAQ else []
-                ratio = f"{spread(shares, 2)}x" if shares else ""
-                print(f"  {name:16}{spread(values, 2 if figure.unit == 'ms' else 0):34}{ratio}".rstrip())
+                shares = [] if name == SLAQ else ratios(rounds, title, (name, title))
+                digits = 2 if figure.unit == "ms" else 0
+                print(f"  {name:16}{spread(values, digits):34}{spread(shares, 2) if shares else ''}".rstrip())
 
 
-def report_goals(rounds: Sequence[Round]) -> None:
-    print("\nGoals")
+def report_goals(rounds: Sequence[Round], measures: Sequence[Measure]) -> None:
+    print("\nGoals, and how many times as fast slaq is as what they name")
+    asked = {figure.title for measure in measures for figure in measure.figures}
     for goal in GOALS:
-        shares = ratios(rounds, goal.figure, goal.against)
-        verdict = "not measured" if not shares else "reached" if median(shares) >= goal.least else "missed"
-        print(f"  {verdict:13}{spread(shares, 2) if shares else '':28}{goal.text}")
+        if goal.figure in asked:
+            shares = ratios(rounds, goal.figure, goal.against)
+            verdict = "not measured" if not shares else "reached" if median(shares) >= goal.least else "missed"
+            print(f"  {verdict:13}{spread(shares, 2) if shares else '':32}{goal.text}")
 
 
 def chosen(*options: str) -> argparse.Namespace:
@@ -166,7 +180,9 @@ def chosen(*options: str) -> argparse.Namespace:
     peers, measures = [peer.name for peer in PEERS], [measure.name for measure in MEASURES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks jobs")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--patience", type=float, default=120, help="seconds to spend on quiet moments, where others are busy")
+    parser.add_argument(
+        "--patience", type=float, default=120, help="seconds to spend on quiet moments, where others are busy"
+    )
     parser.add_argument("--peers", type=among(peers), default=peers, help=", ".join(peers))
     parser.add_argument("--only", type=among(measures), default=measures, help=", ".join(measures))
     return parser.parse_args(options)
@@ -184,13 +200,14 @@ def main(*options: str) -> None:
     with temporary(SETTINGS) as server:
         ring = Ring(server, asked.patience)
         print("filling the databases", flush=True)
-        for peer in peers:
-            for measure in measures:
-                if measure.name in peer.measures.split():
-                    ring.prepare(peer, measure.filled)
+        peers = [peer for peer in peers if is_ready(ring, peer, measures)]
         for turn in range(asked.rounds):
             print(f"round {turn + 1} of {asked.rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
             rounds.append(measure_round(ring, peers, measures, turn))
     report_figures(rounds, peers)
-    report_goals(rounds)
-    print(f"\nOther processes had {median(ring.shares):.0%} of the processors in the median measurement, {max(ring.shares):.0%} in the worst.")
+    report_goals(rounds, measures)
+    if ring.shares:
+        middle, most = median(ring.shares), max(ring.shares)
+        print(
+            f"\nOther processes took {middle:.0%} of the processors in the median measurement, {most:.0%} in the worst."
+        )

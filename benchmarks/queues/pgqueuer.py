@@ -71,7 +71,9 @@ async def latency(count: int) -> list[float]:
 
 
 @asynccontextmanager
-async def working(handle: Callable[[Any], None], *, batch_size: int, concurrency_limit: int = 0) -> AsyncGenerator[None]:
+async def working(
+    handle: Callable[[Any], None], *, batch_size: int, concurrency_limit: int = 0
+) -> AsyncGenerator[None]:
     async with connect() as queries:
         manager = QueueManager(queries)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from procrastinate import App, PsycopgConnector
@@ -62,7 +61,7 @@ async def insert_others(count: int) -> list[float]:
 
 
 async def insert_later(count: int) -> list[float]:
-    return await insert(count, schedule_at=datetime.now(UTC) + timedelta(seconds=LATER))
+    return await insert(count, schedule_in={"seconds": LATER})
 
 
 async def fetch_nothing(count: int) -> list[float]:

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import NamedTuple
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from benchmarks.queues.noise import Noise
 from slaq.postgres import APP, EmbeddedPostgres
@@ -28,10 +27,16 @@ SETTINGS = {
 NODE_PACKAGES = ("graphile-worker@0.18.0", "node@22", "pg-boss@12.38.0")
 """With a Node of their own: both peers want a newer one than many systems have."""
 NODE = Path(os.environ.get("SLAQ_BENCH_NODE") or Path(sys.prefix) / "bench-node")
-PATIENCE = 120
+LONGEST = 300
 """Seconds that one program may take."""
 QUIET = 0.1
 """The share of the processors that others may have; above it a measurement is made again."""
+
+# Of tables with rows alone: once an empty one has statistics, sessions plan for it as if it stayed so.
+_ANALYZE = """
+    SELECT format('ANALYZE %s', oid::regclass) FROM pg_class
+    WHERE relkind = 'r' AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)' AND pg_relation_size(oid) > 0
+"""
 
 
 class Peer(NamedTuple):
@@ -70,7 +75,7 @@ class Ring:
         """What others had of the processors, in each measurement that counts."""
 
     def prepare(self, peer: Peer, filled: Filled | None) -> str:
-        """The database, made if it is not there yet, of which each measurement gets a copy."""
+        """The database, made if it is not there yet, of which each measurement gets a copy; raises like ``measure``."""
         stem = peer.program.partition(".")[0]
         name = f"{stem}_{filled.action}_{filled.count}" if filled else f"{stem}_installed"
         if name not in self._ready:
@@ -84,7 +89,9 @@ class Ring:
                         migrate(conn, "slaq")
                         grant(conn, "slaq", APP, to_worker=True)
                 self._run(peer, name, "install", 0)
-            self._maintain(name, "VACUUM ANALYZE")
+            with self._superuser(name) as conn:
+                for (statement,) in conn.execute(_ANALYZE).fetchall():
+                    conn.execute(statement)
             self._ready.add(name)
         return name
 
@@ -101,7 +108,8 @@ class Ring:
         self._turns += 1
         name = self._server.create_database(f"turn_{self._turns}", self.prepare(peer, filled))
         try:
-            self._maintain(name, "CHECKPOINT")
+            with self._superuser(name) as conn:
+                conn.execute("CHECKPOINT")
             with self._patiently():
                 self._noise.wait(QUIET, self._patience)
             start = self._noise.now()
@@ -116,24 +124,31 @@ class Ring:
         yield
         self._patience = left - (monotonic() - before)
 
-    def _maintain(self, database: str, statement: str) -> None:
-        conninfo = make_conninfo(self._server.conninfo(database), user="postgres")
-        with psycopg.connect(conninfo, autocommit=True) as conn:
-            conn.execute(statement.encode())
+    def _superuser(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(self._server.conninfo(database, "postgres"), autocommit=True)
 
     def _run(self, peer: Peer, database: str, action: str, count: int) -> list[float]:
         program = Path(__file__).with_name(peer.program)
-        runner = [NODE / "node_modules/.bin/node", program] if peer.is_node else [sys.executable, "-m", f"{__package__}.{program.stem}"]
+        runner = (
+            [NODE / "node_modules/.bin/node", program]
+            if peer.is_node
+            else [sys.executable, "-m", f"{__package__}.{program.stem}"]
+        )
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {
             "PGHOST": str(self._server.socket_directory), "PGUSER": APP if peer.is_slaq else "postgres",
             "PGDATABASE": database, "PEER_MODULES": str(NODE),
         }  # fmt: skip
         try:
             done = subprocess.run(
-                [*runner, action, str(count)], check=True, capture_output=True, text=True, timeout=PATIENCE, env=environment
+                [*runner, action, str(count)],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=LONGEST,
+                env=environment,
             )
         except subprocess.TimeoutExpired as error:
-            raise RuntimeError(f"{peer.name} has not ended {action} after {PATIENCE} s") from error
+            raise RuntimeError(f"{peer.name} has not ended {action} after {LONGEST} s") from error
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"{peer.name} failed in {action}: {error.stderr.strip()[-1000:]}") from error
         return json.loads(done.stdout.splitlines()[-1])
@@ -148,8 +163,11 @@ def fetch_node() -> str | None:
         return None
     NODE.mkdir(parents=True, exist_ok=True)
     command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", f"--prefix={NODE}", *NODE_PACKAGES]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
-    if done.returncode:
-        return f"npm could not fetch them: {done.stderr.strip()[-500:]}"
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        return f"npm has not fetched them in {LONGEST} s"
+    except subprocess.CalledProcessError as error:
+        return f"npm could not fetch them: {error.stderr.strip()[-500:]}"
     stamp.write_text(" ".join(NODE_PACKAGES))
     return None
