@@ -1,9 +1,10 @@
 """The job queue beside its peers on one Postgres in one run: no-op jobs, so what counts is the queue.
 
-    python -m benchmarks jobs [--rounds 3] [--peers slaq,pg-boss] [--only latency,send]
+    python -m benchmarks jobs [--rounds 3] [--peers slaq,pg-boss] [--only latency,send] [--patience 60]
 
 A round measures everything once, peer after peer in an order that rotates; ratios are taken within a round, of moments
-that lie close together. Client and server share the machine: compare ratios of one run, nothing else.
+that lie close together. Client and server share the machine: compare ratios of one run, nothing else. What others take
+of it meanwhile is told at the end; a measurement that they disturb is made again while patience lasts.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ def chosen(*options: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks jobs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--patience", type=float, default=120, help="seconds to spend on quiet moments, where others are busy"
+        "--patience", type=float, default=60, help="seconds to spend on quiet moments, where others are busy"
     )
     parser.add_argument("--peers", type=among(peers), default=peers, help=", ".join(peers))
     parser.add_argument("--only", type=among(measures), default=measures, help=", ".join(measures))
