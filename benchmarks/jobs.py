@@ -1,313 +1,214 @@
 """The job queue beside its peers on one Postgres in one run: no-op jobs, so what counts is the queue.
 
-slaq, pg-boss (where Node is; ``SLAQ_PGBOSS`` names a directory with it in node_modules, else npm fetches it),
-pgqueuer (where installed), stock Procrastinate, and hand-written SQL as the floor. Rates are jobs a second.
+    python -m benchmarks jobs [--rounds 3] [--peers slaq,pg-boss] [--only latency,send] [--patience 60]
+
+A round measures everything once, peer after peer in an order that rotates; ratios are taken within a round, of moments
+that lie close together. Client and server share the machine: compare ratios of one run, nothing else. What others take
+of it meanwhile is told at the end; a measurement that they disturb is made again while patience lasts.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-import logging
+import argparse
 import os
-import shutil
-import statistics
-import subprocess
-import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import NamedTuple
 
-import psycopg
-from procrastinate import App, PsycopgConnector
-from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-from slaq.jobs import JobQueue
-from slaq.jobs.runner import QueueWorker
-from slaq.postgres import APP, EmbeddedPostgres, temporary
-from slaq.store.migrate import grant, migrate
-
-ROUNDS = int(os.environ.get("SLAQ_BENCH_ROUNDS", "3"))
-SIZES = {"send": 1000, "bulk": 20_000, "single": 3000, "latency": 100}
-PGBOSS = "12.38"
-Results = dict[str, float]
+from benchmarks.queues.ring import SETTINGS, Filled, Peer, Ring, fetch_node
+from slaq.postgres import temporary
 
 
-async def slaq(dsn: str) -> Results:
-    queue, found = JobQueue(), {}
-    async with await AsyncConnection.connect(dsn, autocommit=True) as conn:
-        for name in ("send", "batches", "singles", "handlers", "latency"):
-            await queue.create_queue(conn, name)
-        since = time.perf_counter()
-        for n in range(SIZES["send"]):
-            await queue.send(conn, "send", {"n": n})
-        found["one send"] = SIZES["send"] / (time.perf_counter() - since)
-        since = time.perf_counter()
-        await _fill(queue, conn, "batches", SIZES["bulk"])
-        found["bulk insert"] = SIZES["bulk"] / (time.perf_counter() - since)
-        since = time.perf_counter()
-        while jobs := await queue.fetch(conn, "batches", 100):
-            await queue.complete(conn, "batches", jobs)
-        found["fetch(100) and complete"] = SIZES["bulk"] / (time.perf_counter() - since)
-        found["one by one, 10 at a time"] = await _handled(queue, conn, dsn, "singles", SIZES["single"], None)
-        found["batch handlers"] = await _handled(queue, conn, dsn, "handlers", SIZES["bulk"], 100)
-        return found | await _latency(queue, conn, dsn)
+class Figure(NamedTuple):
+    """What is read off the numbers that a peer prints."""
+
+    title: str
+    unit: str
+    """``jobs/s`` or ``ms``."""
+    of: Callable[[list[float]], float]
 
 
-async def _fill(queue: JobQueue, conn: AsyncConnection[Any], name: str, count: int) -> None:
-    for at in range(0, count, 1000):
-        await queue.insert(conn, name, [{"data": {"n": at + n}} for n in range(1000)])
+class Measure(NamedTuple):
+    name: str
+    action: str
+    count: int
+    filled: Filled | None
+    figures: tuple[Figure, ...]
 
 
-async def _handled(
-    queue: JobQueue, conn: AsyncConnection[Any], dsn: str, name: str, count: int, batch_size: int | None
-) -> float:
-    done, seen = asyncio.Event(), 0
-
-    @queue.work(name, batch_size=batch_size)
-    async def handler(jobs: Any) -> None:
-        nonlocal seen
-        seen += 1 if batch_size is None else len(jobs)
-        if seen >= count:
-            done.set()
-
-    await _fill(queue, conn, name, count)
-    async with Working(queue, dsn, name):
-        since = time.perf_counter()
-        await done.wait()
-        return count / (time.perf_counter() - since)
+class Goal(NamedTuple):
+    text: str
+    figure: str
+    against: tuple[str, str] | float
+    """A peer and its figure, or so many milliseconds."""
+    least: float
+    """It is reached at this ratio, of how many times as fast slaq is."""
 
 
-class Working:
-    """A worker in this process while the code inside runs."""
-
-    def __init__(self, queue: JobQueue, dsn: str, name: str) -> None:
-        self._stop = asyncio.Event()
-        self._worker = QueueWorker(queue, dsn, queues=[name], concurrency=10)
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.create_task(self._worker.run(self._stop))
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stop.set()
-        await self._task
+def rate(title: str) -> Figure:
+    return Figure(title, "jobs/s", median)
 
 
-async def _latency(queue: JobQueue, conn: AsyncConnection[Any], dsn: str) -> Results:
-    times: list[float] = []
-    heard = asyncio.Event()
-
-    @queue.work("latency")
-    async def handler(job: Any) -> None:
-        times.append((time.perf_counter() - job.data) * 1000)
-        heard.set()
-
-    async with Working(queue, dsn, "latency"):
-        await asyncio.sleep(1)
-        for _ in range(SIZES["latency"]):
-            await asyncio.sleep(0.02)
-            heard.clear()
-            await queue.send(conn, "latency", time.perf_counter())
-            await heard.wait()
-    return _percentiles(times)
+def percentile(title: str, percent: int) -> Figure:
+    return Figure(title, "ms", lambda times: sorted(times)[len(times) * percent // 100])
 
 
-def _percentiles(times: list[float]) -> Results:
-    times.sort()
-    return {
-        "latency p50 ms": times[len(times) // 2],
-        "latency p99 ms": times[min(len(times) - 1, int(len(times) * 0.99))],
-    }
+SLAQ, PG_BOSS, PROCRASTINATE, PGQUEUER = "slaq", "pg-boss", "Procrastinate", "pgqueuer"
+PEERS = (
+    Peer(SLAQ, "slaq.py", "send insert fetch fetch-alone batches singles latency future others"),
+    Peer(PG_BOSS, "pg_boss.mjs", "send insert fetch fetch-alone batches singles latency future others"),
+    Peer(PGQUEUER, "pgqueuer.py", "send insert batches singles latency"),
+    Peer("graphile-worker", "graphile_worker.mjs", "send insert batches singles latency"),
+    Peer(PROCRASTINATE, "procrastinate.py", "send insert singles latency future others"),
+    Peer("SQL floor", "floor.py", "send insert fetch fetch-alone singles latency"),
+)
+SEND, INSERT = "one send", "bulk insert, 1000 at a time"
+FETCH, FETCH_ALONE = "fetch(100) and complete, 10 loops", "fetch(100) and complete, 1 loop"
+BATCHES, SINGLES = "handlers of batches of 100", "handlers one by one, 10 at a time"
+P50, P99 = "enqueue to start, p50", "enqueue to start, p99"
+FUTURE, OTHERS = "empty fetch, 200,000 future jobs", "empty fetch, 20,000 jobs of another queue"
+BACKLOG = Filled("insert", 20_000)
+MEASURES = (
+    Measure("send", "send", 2000, None, (rate(SEND),)),
+    Measure("insert", "insert", 20_000, None, (rate(INSERT),)),
+    Measure("fetch", "fetch", BACKLOG.count, BACKLOG, (rate(FETCH),)),
+    Measure("fetch-alone", "fetch_alone", BACKLOG.count, BACKLOG, (rate(FETCH_ALONE),)),
+    Measure("batches", "work_batches", BACKLOG.count, BACKLOG, (rate(BATCHES),)),
+    Measure("singles", "work", 5000, Filled("insert", 5000), (rate(SINGLES),)),
+    Measure("latency", "latency", 300, None, (percentile(P50, 50), percentile(P99, 99))),
+    Measure("future", "fetch_nothing", 300, Filled("insert_later", 200_000), (percentile(FUTURE, 50),)),
+    Measure("others", "fetch_nothing", 300, Filled("insert_others", 20_000), (percentile(OTHERS, 50),)),
+)
+FIGURES = {figure.title: figure for measure in MEASURES for figure in measure.figures}
+GOALS = (
+    Goal("one send: twice pg-boss", SEND, (PG_BOSS, SEND), 2),
+    Goal("bulk insert: ahead of pg-boss", INSERT, (PG_BOSS, INSERT), 1),
+    Goal("bulk insert: ahead of pgqueuer", INSERT, (PGQUEUER, INSERT), 1),
+    Goal("fetch(100) and complete: level with pg-boss's work()", FETCH, (PG_BOSS, BATCHES), 1),
+    Goal("fetch(100) and complete: at the least 0.7 of it", FETCH, (PG_BOSS, BATCHES), 0.7),
+    Goal("fetch(100) and complete: 12 times Procrastinate", FETCH, (PROCRASTINATE, SINGLES), 12),
+    Goal("batch handlers: level with pg-boss's work()", BATCHES, (PG_BOSS, BATCHES), 1),
+    Goal("batch handlers: at the least 0.7 of it", BATCHES, (PG_BOSS, BATCHES), 0.7),
+    Goal("batch handlers: 12 times Procrastinate", BATCHES, (PROCRASTINATE, SINGLES), 12),
+    Goal("one by one: five times Procrastinate", SINGLES, (PROCRASTINATE, SINGLES), 5),
+    Goal("one by one: ahead of pg-boss's fetch-one loops", SINGLES, (PG_BOSS, SINGLES), 1),
+    Goal("one by one: ahead of pgqueuer", SINGLES, (PGQUEUER, SINGLES), 1),
+    Goal("enqueue to start, p50: ahead of pg-boss", P50, (PG_BOSS, P50), 1),
+    Goal("enqueue to start, p99: ahead of pg-boss", P99, (PG_BOSS, P99), 1),
+    Goal("empty fetch with 200,000 future jobs: under 2 ms", FUTURE, 2.0, 1),
+    Goal("empty fetch with 20,000 jobs of another queue ahead: under 2 ms", OTHERS, 2.0, 1),
+)
+
+Round = dict[tuple[str, str], float]
+"""By peer and title of figure."""
 
 
-async def procrastinate(dsn: str) -> Results:
-    """Stock tables, triggers and worker, in a database of its own."""
-    app = App(connector=PsycopgConnector(conninfo=dsn))
-    seen, since = 0, 0.0
-    heard, times = asyncio.Event(), []
-
-    @app.task(name="noop", queue="noop")
-    async def noop(n: int) -> None:  # noqa: ARG001 - the task's argument
-        nonlocal seen
-        seen += 1
-
-    @app.task(name="late", queue="late")
-    async def late(at: float) -> None:
-        times.append((time.perf_counter() - at) * 1000)
-        heard.set()
-
-    async with app.open_async():
-        await app.schema_manager.apply_schema_async()
-        since = time.perf_counter()
-        for n in range(SIZES["send"]):
-            await noop.defer_async(n=n)
-        found = {"one send": SIZES["send"] / (time.perf_counter() - since)}
-        since = time.perf_counter()
-        for at in range(0, SIZES["bulk"] // 4, 1000):
-            await noop.batch_defer_async(*({"n": at + n} for n in range(1000)))
-        found["bulk insert"] = SIZES["bulk"] / 4 / (time.perf_counter() - since)
-        worker = asyncio.create_task(app.run_worker_async(concurrency=10, install_signal_handlers=False))
-        since = time.perf_counter()
-        while seen < 2000:  # noqa: ASYNC110 - counted by the task
-            await asyncio.sleep(0.005)
-        found["one by one, 10 at a time"] = seen / (time.perf_counter() - since)
-        worker.cancel()
-        await asyncio.wait({worker})
-        worker = asyncio.create_task(app.run_worker_async(queues=["late"], install_signal_handlers=False))
-        await asyncio.sleep(1)
-        for _ in range(SIZES["latency"]):
-            await asyncio.sleep(0.02)
-            heard.clear()
-            await late.defer_async(at=time.perf_counter())
-            await heard.wait()
-        worker.cancel()
-        await asyncio.wait({worker})
-    return found | _percentiles(times)
-
-
-async def floor(dsn: str) -> Results:
-    """The least that a queue can be: one table, one index, SKIP LOCKED."""
-    async with await AsyncConnection.connect(dsn, autocommit=True) as conn:
-        await conn.execute("CREATE TABLE floor (id bigserial PRIMARY KEY, data jsonb)")
-        since = time.perf_counter()
-        for n in range(SIZES["send"]):
-            await conn.execute("INSERT INTO floor (data) VALUES (%s)", [json.dumps({"n": n})])
-        found = {"one send": SIZES["send"] / (time.perf_counter() - since)}
-        since = time.perf_counter()
-        for at in range(0, SIZES["bulk"], 1000):
-            batch = json.dumps([{"n": at + n} for n in range(1000)])
-            await conn.execute("INSERT INTO floor (data) SELECT * FROM jsonb_array_elements(%s)", [batch])
-        found["bulk insert"] = SIZES["bulk"] / (time.perf_counter() - since)
-        claim = "DELETE FROM floor WHERE id = ANY (ARRAY(SELECT id FROM floor ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)) RETURNING id, data"
-        since, taken = time.perf_counter(), 0
-        while rows := await (await conn.execute(claim, [100])).fetchall():
-            taken += len(rows)
-        found["fetch(100) and complete"] = taken / (time.perf_counter() - since)
-    return found
-
-
-async def pgqueuer(dsn: str) -> Results:
-    """pgqueuer over psycopg: enqueueing, and its worker one by one with ten at a time."""
-    from datetime import timedelta
-
-    from pgqueuer.db import PsycopgDriver
-    from pgqueuer.qm import QueueManager
-    from pgqueuer.queries import Queries
-
-    async with await AsyncConnection.connect(dsn, autocommit=True) as conn:
-        driver = PsycopgDriver(conn)
-        queries = Queries(driver)
-        await queries.install()
-        since = time.perf_counter()
-        for _ in range(SIZES["send"]):
-            await queries.enqueue("other", b'{"n": 1}')
-        found = {"one send": SIZES["send"] / (time.perf_counter() - since)}
-        since = time.perf_counter()
-        for _ in range(0, SIZES["single"], 1000):
-            await queries.enqueue(["noop"] * 1000, [b'{"n": 1}'] * 1000, [0] * 1000)
-        found["bulk insert"] = SIZES["single"] / (time.perf_counter() - since)
-        manager, seen = QueueManager(queries), 0
-
-        @manager.entrypoint("noop", concurrency_limit=10)
-        async def noop(job: Any) -> None:  # noqa: ARG001 - the entry point's argument
-            nonlocal seen
-            seen += 1
-            if seen == SIZES["single"]:
-                found["one by one, 10 at a time"] = seen / (time.perf_counter() - since)
-                manager.shutdown.set()
-
-        since = time.perf_counter()
-        with contextlib.suppress(TimeoutError):  # its loop does not always end when it is told to
-            await asyncio.wait_for(manager.run(dequeue_timeout=timedelta(seconds=1), batch_size=10), 30)
-    return found
-
-
-def _pg_boss() -> str | None:
-    if os.environ.get("SLAQ_PGBOSS"):
-        return os.environ["SLAQ_PGBOSS"]
-    if shutil.which("npm") is None:
-        return None
-    target = tempfile.mkdtemp(prefix="pgboss-")
-    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", target, f"pg-boss@{PGBOSS}"]
-    return target if subprocess.run(command, check=False, capture_output=True, timeout=120).returncode == 0 else None
-
-
-def pg_boss(modules: str) -> Callable[[str], Awaitable[Results]]:
-    async def measure(dsn: str) -> Results:
-        where = conninfo_to_dict(dsn)
-        connection: dict[str, Any] = {"host": where["host"], "user": where["user"], "database": where["dbname"]}
-        if "port" in where:
-            connection["port"] = int(where["port"])
-        script = Path(__file__).with_name("jobs_pgboss.mjs")
-        command = ["node", str(script), modules, json.dumps(connection), json.dumps(SIZES)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)  # noqa: ASYNC221 - it is alone
-        return json.loads(done.stdout)
-
-    return measure
-
-
-def _peers() -> dict[str, Callable[[str], Awaitable[Results]]]:
-    peers: dict[str, Callable[[str], Awaitable[Results]]] = {
-        "slaq": slaq,
-        "Procrastinate": procrastinate,
-        "SQL floor": floor,
-    }
-    modules = _pg_boss()
-    if modules:
-        peers["pg-boss"] = pg_boss(modules)
-    else:
-        print("pg-boss is left out: no Node, or npm could not fetch it")
-    wanted = os.environ.get("SLAQ_BENCH_PEERS")
-    if wanted:
-        return {name: peer for name, peer in peers.items() if name in wanted.split(",")}
+def is_ready(ring: Ring, peer: Peer, measures: Sequence[Measure]) -> bool:
     try:
-        import pgqueuer as _  # noqa: F401
-    except ImportError:
-        print("pgqueuer is left out: it is not installed")
-    else:
-        peers["pgqueuer"] = pgqueuer
-    return peers
+        for measure in measures:
+            if measure.name in peer.measures.split():
+                ring.prepare(peer, measure.filled)
+    except RuntimeError as error:
+        print(f"left out: {error}", flush=True)
+        return False
+    return True
 
 
-def _measure(server: EmbeddedPostgres, name: str, peer: Callable[[str], Awaitable[Results]]) -> Results:
-    database = server.create_database(f"bench_{name.lower().replace(' ', '_').replace('-', '_')}_{time.monotonic_ns()}")
-    try:
-        if name == "slaq":
-            with psycopg.connect(server.admin_conninfo(database), autocommit=True) as conn:
-                migrate(conn, "slaq")
-                grant(conn, "slaq", APP, to_worker=True)
-        dsn = server.conninfo(database) if name == "slaq" else make_conninfo(server.conninfo(database), user="postgres")
-        return asyncio.run(peer(dsn))
-    finally:
-        server.drop_database(database)
-
-
-def main() -> None:
-    logging.disable(logging.WARNING)
-    peers = _peers()
-    samples: dict[tuple[str, str], list[float]] = defaultdict(list)
-    with temporary() as server:
-        for _ in range(ROUNDS):
-            for name, peer in peers.items():
-                print(f"measuring {name}", flush=True)
-                for what, value in _measure(server, name, peer).items():
-                    samples[what, name].append(value)
-    print(f"median of {ROUNDS}; x is slaq's share: how many times as fast as the peer\n")
-    print(f"{'':26}" + "".join(f"{name:>22}" for name in peers))
-    for what in dict.fromkeys(what for what, _ in samples):
-        ours = statistics.median(samples[what, "slaq"]) if (what, "slaq") in samples else None
-        cells = []
-        for name in peers:
-            if (what, name) not in samples:
-                cells.append(f"{'-':>22}")
+def measure_round(ring: Ring, peers: Sequence[Peer], measures: Sequence[Measure], turn: int) -> Round:
+    found: Round = {}
+    for measure in measures:
+        able = [peer for peer in peers if measure.name in peer.measures.split()]
+        for at in range(len(able)):
+            peer = able[(at + turn) % len(able)]
+            try:
+                numbers = ring.measure(peer, measure.filled, measure.action, measure.count)
+            except RuntimeError as error:
+                print(f"left out: {error}", flush=True)
                 continue
-            value = statistics.median(samples[what, name])
-            ratio = (
-                "" if ours is None or name == "slaq" else f" ({(value / ours if ' ms' in what else ours / value):.2f}x)"
-            )
-            cells.append(f"{value:>12,.{1 if ' ms' in what else 0}f}{ratio:>10}")
-        print(f"{what:26}" + "".join(cells))
+            found |= {(peer.name, figure.title): figure.of(numbers) for figure in measure.figures}
+    return found
+
+
+def ratios(rounds: Sequence[Round], title: str, against: tuple[str, str] | float) -> list[float]:
+    """How many times as fast slaq was, in each round that measured both."""
+    pairs = [
+        (each[SLAQ, title], against if isinstance(against, float) else each[against])
+        for each in rounds
+        if (SLAQ, title) in each and (isinstance(against, float) or against in each)
+    ]
+    return [theirs / ours if FIGURES[title].unit == "ms" else ours / theirs for ours, theirs in pairs]
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Median, least and most."""
+    middle, least, most = (f"{of(values):,.{digits}f}" for of in (median, min, max))
+    return f"{middle:>9} ({least} to {most})"
+
+
+def report_figures(rounds: Sequence[Round], peers: Sequence[Peer]) -> None:
+    print("\nMedian (least to most) of the rounds, and of how many times as fast slaq is within a round")
+    for title, figure in FIGURES.items():
+        found = {peer.name: [each[peer.name, title] for each in rounds if (peer.name, title) in each] for peer in peers}
+        if any(found.values()):
+            print(f"\n{title}, {figure.unit}")
+        for name, values in found.items():
+            if values:
+                shares = [] if name == SLAQ else ratios(rounds, title, (name, title))
+                digits = 2 if figure.unit == "ms" else 0
+                print(f"  {name:16}{spread(values, digits):34}{spread(shares, 2) if shares else ''}".rstrip())
+
+
+def report_goals(rounds: Sequence[Round], measures: Sequence[Measure]) -> None:
+    print("\nGoals, and how many times as fast slaq is as what they name")
+    asked = {figure.title for measure in measures for figure in measure.figures}
+    for goal in GOALS:
+        if goal.figure in asked:
+            shares = ratios(rounds, goal.figure, goal.against)
+            verdict = "not measured" if not shares else "reached" if median(shares) >= goal.least else "missed"
+            print(f"  {verdict:13}{spread(shares, 2) if shares else '':32}{goal.text}")
+
+
+def chosen(*options: str) -> argparse.Namespace:
+    def among(names: Sequence[str]) -> Callable[[str], list[str]]:
+        def listed(text: str) -> list[str]:
+            unknown = set(text.split(",")) - set(names)
+            if unknown:
+                raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: there are {', '.join(names)}")
+            return text.split(",")
+
+        return listed
+
+    peers, measures = [peer.name for peer in PEERS], [measure.name for measure in MEASURES]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks jobs")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--patience", type=float, default=60, help="seconds to spend on quiet moments, where others are busy"
+    )
+    parser.add_argument("--peers", type=among(peers), default=peers, help=", ".join(peers))
+    parser.add_argument("--only", type=among(measures), default=measures, help=", ".join(measures))
+    return parser.parse_args(options)
+
+
+def main(*options: str) -> None:
+    asked = chosen(*options)
+    peers = [peer for peer in PEERS if peer.name in asked.peers]
+    measures = [measure for measure in MEASURES if measure.name in asked.only]
+    reason = fetch_node() if any(peer.is_node for peer in peers) else None
+    if reason:
+        print(f"left out: {', '.join(peer.name for peer in peers if peer.is_node)}: {reason}")
+        peers = [peer for peer in peers if not peer.is_node]
+    rounds: list[Round] = []
+    with temporary(SETTINGS) as server:
+        ring = Ring(server, asked.patience)
+        print("filling the databases", flush=True)
+        peers = [peer for peer in peers if is_ready(ring, peer, measures)]
+        for turn in range(asked.rounds):
+            print(f"round {turn + 1} of {asked.rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
+            rounds.append(measure_round(ring, peers, measures, turn))
+    report_figures(rounds, peers)
+    report_goals(rounds, measures)
+    if ring.shares:
+        middle, most = median(ring.shares), max(ring.shares)
+        print(
+            f"\nOther processes took {middle:.0%} of the processors in the median measurement, {most:.0%} in the worst."
+        )

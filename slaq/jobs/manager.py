@@ -15,13 +15,13 @@ from typing import Any
 
 from procrastinate.connector import BaseConnector
 from procrastinate.jobs import Job as EngineJob
-from procrastinate.jobs import Notification, Status
+from procrastinate.jobs import Status
 from procrastinate.manager import JobManager, NotificationCallback
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import monotonic
-from slaq.jobs import verbs
+from slaq.jobs import managing, verbs
 from slaq.jobs.calls import Call, run_call_async
 from slaq.jobs.events import Listeners
 from slaq.jobs.execute import Claim, Outcome, failure
@@ -36,6 +36,7 @@ _PATIENCE = 1.0
 _LONGEST_AHEAD = 1.0
 """Seconds that a job may wait here for its turn before others may have it; looked at with each heartbeat."""
 _MISSING = 10.0
+_UNLOCKED = ("standard", "short", "exclusive")
 
 Report = Callable[[Sequence[Outcome], Mapping[int, str]], Awaitable[None]]
 
@@ -72,11 +73,13 @@ class SlaqJobManager(JobManager):
         self._filled_at = 0.0
         self._turn = 0
         self._running: Counter[str] = Counter()
+        self._settling = 0
+        self._policies: dict[str, str] = {}
         self._missing: set[str] = set()
         self._seconds: dict[str, float] = defaultdict(lambda: 1.0)
-        self._heard = 0
-        self._wake: Callable[[], Awaitable[None]] | None = None
         self._settled = asyncio.Event()
+        self.wake: Callable[[], None] = lambda: None
+        """Has the worker look again."""
         self._is_stopping = False
 
     async def register_worker(self) -> int:
@@ -87,17 +90,11 @@ class SlaqJobManager(JobManager):
         """The next call of a handler: from what was fetched ahead, or from the queues in turn."""
         names = list(queues or self._handlers)
         while not self._buffer and not self._is_stopping:
-            heard = self._heard
             self._settled.clear()
-            try:
-                await self._refill(names, worker_id)
-            except OUTAGE as error:
-                _log.warning("no jobs can be fetched for now: %s", error)
-                await asyncio.sleep(_PATIENCE)
-            if self._is_once and not self._buffer and self._running.total():
-                await self._settled.wait()
-            elif heard == self._heard:  # the engine forgets what it hears of while it fetches
+            await self._refill(names, worker_id)
+            if self._buffer or not self._is_once or not self._running.total():
                 break
+            await self._settled.wait()
         while self._buffer and self._buffer[0].id in self._settler.told_ahead:  # slots became free meanwhile
             await self._settler.tell_ahead()
         if not self._buffer:
@@ -106,19 +103,29 @@ class SlaqJobManager(JobManager):
         self._running[str(job.queue)] += 1
         return job
 
+    async def fetch_ahead(self, worker_id: int) -> None:
+        """Have the next jobs at hand before there is room for them, where they are quick and hold nothing."""
+        if not self._buffer and not self._is_stopping:
+            quick = [each for each in self._handlers.values() if self._seconds[each.queue] < _QUICK]
+            names = [each.queue for each in quick if await self._may_wait_here(each)]
+            if names:
+                await self._refill(names, worker_id)
+
     async def finish_job(self, job: EngineJob, status: Status, delete_job: bool) -> None:
         """Settle what ``job`` stands for by its handler's outcomes; without any it was interrupted."""
         claim = _claim(job)
         outcomes = claim.outcomes
         if outcomes is None:
             outcomes = [failure(each, asyncio.CancelledError()) for each in claim.jobs]
+        self._settling += 1
         try:
             ended = await self._settler.settle(outcomes)
         finally:
+            self._settling -= 1
             self._running[str(job.queue)] -= 1
             self._settled.set()
-        if self._handlers[str(job.queue)].concurrency is not None and self._wake is not None:
-            await self._wake()
+        if self._handlers[str(job.queue)].concurrency is not None:
+            self.wake()
         await self._report(outcomes, ended)
 
     async def give_back(self, worker_id: int) -> None:
@@ -145,15 +152,9 @@ class SlaqJobManager(JobManager):
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
         """Listen, and listen again when the connection is lost."""
-
-        async def hear(*, channel: str, notification: Notification) -> None:
-            self._heard += 1
-            await on_notification(channel=channel, notification=notification)
-
-        self._wake = lambda: hear(channel="", notification={"type": "job_inserted", "job_id": 0})
         while True:
             try:
-                await super().listen_for_jobs(on_notification=hear, queues=queues)
+                await super().listen_for_jobs(on_notification=on_notification, queues=queues)
             except Exception as error:
                 _log.warning("notifications are not heard for now: %s", error)
             await asyncio.sleep(_PATIENCE)
@@ -163,13 +164,21 @@ class SlaqJobManager(JobManager):
         self._seconds[queue] += (seconds - self._seconds[queue]) * 0.2
 
     async def _refill(self, queues: list[str], worker_id: int) -> None:
+        try:
+            await self._look(queues, worker_id)
+        except OUTAGE as error:
+            _log.warning("no jobs can be fetched for now: %s", error)
+            await asyncio.sleep(_PATIENCE)
+
+    async def _look(self, queues: list[str], worker_id: int) -> None:
         for offset in range(len(queues)):
             queue = queues[(self._turn + offset) % len(queues)]
-            handler = self._handlers[queue]
-            room = self._room(handler)
-            if queue in self._missing or room < 1:
+            if queue in self._missing:
                 continue
-            ahead = self._concurrency - room if self._may_fetch_ahead(handler) else 0
+            handler = self._handlers[queue]
+            room, ahead = await self._room(handler)
+            if room + ahead < 1:
+                continue
             jobs = await self._fetch(handler, handler.batch_size or room, ahead, worker_id)
             if jobs:
                 self._turn = (self._turn + offset + 1) % len(queues)
@@ -179,15 +188,23 @@ class SlaqJobManager(JobManager):
                 self._settler.told_ahead = [job.id for job in jobs[room:]] if ahead else []
                 return
 
-    def _room(self, handler: Handler) -> int:
-        """How many calls of ``handler`` may begin now."""
-        free = max(self._concurrency - self._running.total(), 1)
+    async def _room(self, handler: Handler) -> tuple[int, int]:
+        """How many calls of ``handler`` may begin now, or as soon as what is being settled is; and how many more later."""
+        free = self._concurrency - self._running.total()
+        if self._seconds[handler.queue] < _QUICK and await self._may_wait_here(handler):
+            return free + self._settling, self._concurrency - free - self._settling
         if handler.concurrency is None:
-            return free
-        return min(free, handler.concurrency - self._running[handler.queue])
+            return free, 0
+        return min(free, handler.concurrency - self._running[handler.queue]), 0
 
-    def _may_fetch_ahead(self, handler: Handler) -> bool:
-        return handler.batch_size is None and handler.concurrency is None and self._seconds[handler.queue] < _QUICK
+    async def _may_wait_here(self, handler: Handler) -> bool:
+        """Whether its jobs may be claimed before they begin without keeping others from running."""
+        if handler.batch_size is not None or handler.concurrency is not None or handler.groups is not None:
+            return False
+        if handler.queue not in self._policies:
+            found = await self._run(managing.get_queues(handler.queue))
+            self._policies |= {queue.name: queue.policy for queue in found}
+        return self._policies.get(handler.queue) in _UNLOCKED
 
     async def _fetch(self, handler: Handler, limit: int, ahead: int, worker_id: int) -> list[Job]:
         try:
@@ -200,9 +217,9 @@ class SlaqJobManager(JobManager):
             asyncio.get_running_loop().call_later(_MISSING, self._missing.discard, handler.queue)
             return []
 
-    def _ahead(self, settled: int) -> list[int]:
-        """What is left of the jobs fetched ahead once ``settled`` calls have made room for others."""
-        begin = self._concurrency - self._running.total() + settled
+    def _ahead(self) -> list[int]:
+        """What is left of the jobs fetched ahead once what is being settled has made room for others."""
+        begin = self._concurrency - self._running.total() + self._settling
         return [job.id for engine_job in islice(self._buffer, begin, None) for job in _claim(engine_job).jobs]
 
     async def _give_back_ahead(self, worker_id: int) -> None:

@@ -14,12 +14,12 @@ from typing import Any, TypeAlias
 
 import attrs
 from procrastinate import App, JobContext, PsycopgConnector
-from procrastinate.worker import Worker
 from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
 from slaq.clock import monotonic
 from slaq.errors import ConfigurationError
+from slaq.jobs.eager import EagerWorker
 from slaq.jobs.events import Event, EventName
 from slaq.jobs.execute import Claim, Outcome, perform
 from slaq.jobs.handlers import Handler, Handlers
@@ -143,7 +143,7 @@ class QueueWorker:
     async def _run_engine(
         self, engine: App, manager: SlaqJobManager, queues: list[str], stop: asyncio.Event, *, once: bool
     ) -> None:
-        worker = Worker(
+        worker = EagerWorker(
             engine, queues, concurrency=self.concurrency, wait=not once, fetch_job_polling_interval=self.polling_interval,
             abort_job_polling_interval=5.0, shutdown_graceful_timeout=self.grace, listen_notify=self.is_listening and not once,
             install_signal_handlers=False, update_heartbeat_interval=HEARTBEAT, stalled_worker_timeout=STALE.total_seconds(),

@@ -32,8 +32,8 @@ class Settler:
 
     pool: AsyncConnectionPool[AsyncConnection[Any]]
     schema: str
-    ahead: Callable[[int], list[int]]
-    """The jobs that will be claimed but not begun, once so many more calls of handlers are settled."""
+    ahead: Callable[[], list[int]]
+    """The jobs that will be claimed but not begun, once what is being settled is."""
     worker_id: int = attrs.field(default=0, init=False)
     told_ahead: list[int] = attrs.field(factory=list, init=False)
     """What Postgres believes of that. A job must have left it before it begins."""
@@ -54,7 +54,7 @@ class Settler:
 
     async def tell_ahead(self) -> None:
         """Tell which jobs are claimed but not begun, without a settlement."""
-        if isinstance(ended := await self._tell_all([], 0), Exception):
+        if isinstance(ended := await self._tell_all([]), Exception):
             raise ended
 
     async def drain(self) -> None:
@@ -67,7 +67,7 @@ class Settler:
             while self._pending:
                 taken, self._pending = self._pending, []
                 calls = _calls([outcome for outcomes, _ in taken for outcome in outcomes])
-                ended = await self._tell_all(calls, len(taken))
+                ended = await self._tell_all(calls)
                 for _, told in taken:
                     if told.cancelled():
                         continue
@@ -78,9 +78,9 @@ class Settler:
         finally:
             self._task = None
 
-    async def _tell_all(self, calls: list[Call[Any]], settled: int) -> Mapping[int, str] | Exception:
+    async def _tell_all(self, calls: list[Call[Any]]) -> Mapping[int, str] | Exception:
         async with self._telling:
-            left = self.ahead(settled)
+            left = self.ahead()
             if left == self.told_ahead:
                 return await self._tell(calls) if calls else {}
             ended = await self._tell([*calls, verbs.note_ahead(self.worker_id, left)])

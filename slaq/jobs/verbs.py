@@ -98,7 +98,7 @@ def fetch(
     """``groups`` limits the active jobs of a group: a number, or ``{"default": n, "tiers": {tier: n}}``; ``ahead`` more are begun later."""
     limits = {"default": check.whole(groups, "group_concurrency", 1, 100_000)} if isinstance(groups, int) else groups
     parameters = {
-        "queue": check.queue_name(queue), "limit": check.whole(limit, "limit", 1, 100_000), "worker": worker,
+        "queue": check.queue_name(queue), "limit": check.whole(limit, "limit", 0 if ahead else 1, 100_000), "worker": worker,
         "groups": None if limits is None else json.dumps(limits), "least": least, "most": most, "early": early,
         "ahead": ahead,
     }  # fmt: skip

@@ -82,9 +82,23 @@ CREATE UNIQUE INDEX queue_jobs_exclusive ON slaq.procrastinate_jobs (queueing_lo
 CREATE INDEX queue_jobs_keyed ON slaq.procrastinate_jobs (lock, status, id)
     WHERE lock IS NOT NULL AND status IN ('todo', 'doing', 'failed');
 
+-- Procrastinate's own fetch, and the indexes that are for it alone, are left to plain tasks: a worker of theirs that asks for
+-- any queue must not take jobs that it does not know (engine.sql adds the same condition to its function), and each index
+-- that a job is not in is one less to write three times. Nor need locks be indexed that are none.
+DROP INDEX slaq.procrastinate_jobs_priority_idx_v1, slaq.procrastinate_jobs_id_lock_idx_v1,
+    slaq.procrastinate_jobs_lock_idx_v1, slaq.procrastinate_jobs_queueing_lock_idx_v1;
+CREATE INDEX procrastinate_jobs_priority_idx_v1 ON slaq.procrastinate_jobs (priority DESC, id)
+    WHERE status = 'todo' AND task_name NOT LIKE 'slaq:%';
+CREATE INDEX procrastinate_jobs_id_lock_idx_v1 ON slaq.procrastinate_jobs (id, lock)
+    WHERE status IN ('todo', 'doing') AND task_name NOT LIKE 'slaq:%';
+CREATE UNIQUE INDEX procrastinate_jobs_lock_idx_v1 ON slaq.procrastinate_jobs (lock)
+    WHERE status = 'doing' AND lock IS NOT NULL;
+CREATE UNIQUE INDEX procrastinate_jobs_queueing_lock_idx_v1 ON slaq.procrastinate_jobs (queueing_lock)
+    WHERE status = 'todo' AND queueing_lock IS NOT NULL;
+
 -- Whether this session may reach a queue: slaq's own, named sla-..., are for workers only.
 CREATE FUNCTION slaq.is_reachable(p_queue text) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = slaq, pg_temp
+LANGUAGE sql STABLE
 RETURN coalesce(p_queue, '') NOT LIKE 'sla-%' OR pg_has_role(session_user, 'slaq_worker', 'USAGE');
 
 CREATE FUNCTION slaq.check_reach(p_queue text) RETURNS void
@@ -97,26 +111,26 @@ END
 $$;
 
 -- The same events and notifications as Procrastinate's own triggers, once a statement instead of once a row, under the
--- same names: a batch costs one insert and one notification per queue, and a deferred job wakes nobody.
+-- same names: a batch costs one insert and one notification per queue, and a deferred job wakes nobody. A session keeps the
+-- plans of its first, small statements: with enable_nestloop a batch would be compared with itself row by row.
 CREATE FUNCTION slaq.note_inserted_jobs() RETURNS trigger
-LANGUAGE plpgsql SET search_path = slaq, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = slaq, pg_temp SET enable_seqscan = off AS $$
 BEGIN
     INSERT INTO slaq.procrastinate_events (job_id, type) SELECT id, 'deferred' FROM inserted WHERE status = 'todo';
     PERFORM slaq.wake_workers(queue_name, min(id)) FROM inserted
     WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) GROUP BY queue_name;
+    PERFORM pg_notify('procrastinate_any_queue_v1', json_build_object('type', 'job_inserted', 'job_id', min(id))::text)
+    FROM inserted WHERE status = 'todo' AND task_name NOT LIKE 'slaq:%' HAVING count(*) > 0;
     RETURN NULL;
 END
 $$;
 
 CREATE FUNCTION slaq.wake_workers(p_queue text, p_job bigint, p_type text DEFAULT 'job_inserted') RETURNS void
-LANGUAGE sql SET search_path = slaq, pg_temp
-BEGIN ATOMIC
-    SELECT pg_notify(channel, json_build_object('type', p_type, 'job_id', p_job)::text)
-    FROM (VALUES ('procrastinate_queue_v1#' || p_queue), ('procrastinate_any_queue_v1')) AS channels (channel);
-END;
+LANGUAGE sql
+RETURN pg_notify('procrastinate_queue_v1#' || p_queue, json_build_object('type', p_type, 'job_id', p_job)::text);
 
 CREATE FUNCTION slaq.note_changed_jobs() RETURNS trigger
-LANGUAGE plpgsql SET search_path = slaq, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = slaq, pg_temp SET enable_seqscan = off SET enable_nestloop = off AS $$
 BEGIN
     INSERT INTO slaq.procrastinate_events (job_id, type)
     SELECT id, type::slaq.procrastinate_job_event_type
@@ -153,3 +167,16 @@ CREATE TRIGGER procrastinate_trigger_status_events_insert_v1
 CREATE TRIGGER procrastinate_trigger_status_events_update_v1
     AFTER UPDATE ON slaq.procrastinate_jobs REFERENCING OLD TABLE AS old_jobs NEW TABLE AS new_jobs
     FOR EACH STATEMENT EXECUTE FUNCTION slaq.note_changed_jobs();
+
+-- Events are written by the triggers of their own job, so that their foreign key never refuses one; it costs a look-up and a
+-- row lock for each. Deleted jobs still take their events along, all of a statement at once.
+ALTER TABLE slaq.procrastinate_events DROP CONSTRAINT procrastinate_events_job_id_fkey;
+CREATE FUNCTION slaq.forget_deleted_jobs() RETURNS trigger
+LANGUAGE plpgsql SET search_path = slaq, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+    DELETE FROM slaq.procrastinate_events e USING deleted WHERE e.job_id = deleted.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER forget_deleted_jobs AFTER DELETE ON slaq.procrastinate_jobs REFERENCING OLD TABLE AS deleted
+    FOR EACH STATEMENT EXECUTE FUNCTION slaq.forget_deleted_jobs();

@@ -19,12 +19,12 @@ END
 $$;
 
 CREATE FUNCTION slaq.lock_for(p_policy text, p_queue text, p_key text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = slaq, pg_temp
+LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN p_policy IN ('singleton', 'stately', 'key_strict_fifo')
     THEN p_policy || ':' || p_queue || ':' || coalesce(p_key, '') END;
 
 CREATE FUNCTION slaq.queueing_lock_for(p_policy text, p_queue text, p_key text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = slaq, pg_temp
+LANGUAGE sql IMMUTABLE
 RETURN CASE
     WHEN p_policy IN ('short', 'stately') THEN 'created:' || p_queue || ':' || coalesce(p_key, '')
     WHEN p_policy = 'exclusive' THEN 'exclusive:' || p_queue || ':' || coalesce(p_key, '')
@@ -32,14 +32,14 @@ END;
 
 -- What is stored of a job's options: those of its queue, overlaid with its own. Later changes of the queue do not reach it.
 CREATE FUNCTION slaq.stored_options(q slaq.queues, p_options jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE SET search_path = slaq, pg_temp
+LANGUAGE sql IMMUTABLE
 RETURN q.options
     || CASE WHEN q.dead_letter IS NULL THEN '{}' ELSE jsonb_build_object('dead_letter', q.dead_letter) END
     || (p_options - ARRAY['priority', 'start_after', 'throttle', 'next_slot']);
 
 -- When a job may start: null for at once. start_after is a timestamp, or a number of seconds from now.
 CREATE FUNCTION slaq.start_time(p_options jsonb) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = slaq, pg_temp
+LANGUAGE sql STABLE
 RETURN CASE WHEN p_options ? 'start_after' THEN nullif(greatest(
     CASE jsonb_typeof(p_options -> 'start_after')
         WHEN 'number' THEN now() + (p_options ->> 'start_after')::double precision * interval '1 second'

@@ -2,7 +2,7 @@
 
 -- Let deferred jobs that are due join those that are ready, a thousand at a time.
 CREATE FUNCTION slaq.promote_due_jobs(p_queue text) RETURNS void
-LANGUAGE plpgsql SET search_path = slaq, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET search_path = slaq, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     moment timestamptz := clock_timestamp();
 BEGIN
@@ -83,7 +83,9 @@ CREATE FUNCTION slaq.fetch_jobs(
     p_min_priority integer DEFAULT NULL, p_max_priority integer DEFAULT NULL, p_early boolean DEFAULT false,
     p_ahead integer DEFAULT 0
 ) RETURNS TABLE (id bigint, queue_name text, priority integer, args jsonb, attempts integer)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = slaq, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+-- For a queue that was empty when statistics were taken, all its rows would be read, finished ones too, and sorted.
+SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     q slaq.queues;
@@ -97,6 +99,9 @@ BEGIN
     END IF;
     PERFORM slaq.promote_due_jobs(p_queue);
     IF q.policy IN ('singleton', 'stately', 'key_strict_fifo') OR p_groups IS NOT NULL THEN
+        IF p_limit < 1 THEN
+            RETURN;
+        END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('slaq fetch ' || p_queue, 0));
         chosen := slaq.runnable_jobs(q, p_limit, p_groups, least, most, p_early);
     ELSIF p_early THEN
@@ -195,7 +200,7 @@ $$;
 
 -- Seconds until the retry after a run that was number n (from 0).
 CREATE FUNCTION slaq.retry_delay(p_meta jsonb, p_attempt integer) RETURNS double precision
-LANGUAGE sql VOLATILE SET search_path = slaq, pg_temp
+LANGUAGE sql VOLATILE
 RETURN CASE
     WHEN NOT coalesce((p_meta ->> 'retry_backoff')::boolean, false) THEN coalesce((p_meta ->> 'retry_delay')::double precision, 0)
     ELSE least(

@@ -33,5 +33,5 @@ BEGIN ATOMIC
     SELECT q.name, 'slaq:' || q.name, 'created:sla-resync:' || p_tenant, jsonb_build_object(
         'data', jsonb_build_object('tenant', p_tenant), 'meta', slaq.stored_options(q, '{}'))
     FROM slaq.queues q WHERE q.name = 'sla-resync'
-    ON CONFLICT (queueing_lock) WHERE status = 'todo' DO UPDATE SET priority = excluded.priority;
+    ON CONFLICT (queueing_lock) WHERE status = 'todo' AND queueing_lock IS NOT NULL DO UPDATE SET priority = excluded.priority;
 END;
