@@ -8,7 +8,7 @@ from datetime import datetime
 
 import psycopg
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, start_http_server
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from slaq.jobs.execute import Claim
@@ -55,6 +55,10 @@ class Metrics(Collector):
             found = []
         yield GaugeMetricFamily("slaq_postgres_up", "Whether Postgres could be asked.", value=bool(found))
         yield from found
+        if self.timer is not None:
+            yield CounterMetricFamily(
+                "slaq_rescues", "Tickets of Temporal's that were overdue and told by this poller.", value=self.timer.rescues
+            )  # fmt: skip
 
     def _queues(self, conn: psycopg.Connection) -> Iterator[Metric]:
         now = _now(conn, self._schema)

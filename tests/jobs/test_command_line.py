@@ -96,6 +96,7 @@ def test_a_worker_runs_the_applications_handlers_and_exports_metrics(slaq, dsn):
             'slaq_alarms{state="due"} 0.0',
             'slaq_outbox{state="waiting"} 0.0',
             "slaq_postgres_up 1.0",
+            "slaq_rescues_total 0.0",
         ):
             assert f"\n{line}\n" in page, line
     finally:
