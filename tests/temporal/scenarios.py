@@ -325,7 +325,9 @@ def _quoted(words: str) -> str:
 
 
 def _targets(response: str, resolution: str) -> str:
-    return ", ".join(f'{key} = "{value}"' for key, value in (("response", response), ("resolution", resolution)) if value)
+    return ", ".join(
+        f'{key} = "{value}"' for key, value in (("response", response), ("resolution", resolution)) if value
+    )
 
 
 def _thresholds(percents: str) -> str:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
+from timeline import oracle
 
 from slaq.backends.polling import PollingSlaBackend
 from slaq.clock import FixedClock, Reading
@@ -21,10 +22,24 @@ from slaq.services.apply import apply
 from slaq.services.service import SlaService
 from slaq.store.tenancy import run_with_tenant
 
-from .scenarios import Act, Scenario, instant, load, spell
+from .scenarios import GONE, Act, Scenario, instant, load, spell
 from .world import World
 
 SCENARIOS = load()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_an_oracle_that_lives_through_every_minute_agrees(scenario: Scenario) -> None:
+    if scenario.is_deleted:
+        assert (scenario.crossings, scenario.ends) == ((), GONE)
+        return
+    log, until = scenario.log(), instant(scenario.until)
+    told = [
+        spell(row.crossed_at, row.phase, row.kind, row.percent, is_voided=row.is_voided, is_silent=row.is_silent)
+        for row in oracle.told(log, until)
+    ]
+    assert sorted(told) == sorted(scenario.crossings)
+    assert oracle.headline(log, until) == scenario.ends
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

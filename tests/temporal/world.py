@@ -98,9 +98,14 @@ class World:
     """What a test sees: verbs of the service at virtual instants, and what was recorded."""
 
     def __init__(
-        self, dsn: str, pool: AsyncConnectionPool[Any], client: Client, env: WorkflowEnvironment | None
+        self,
+        dsn: str,
+        pool: AsyncConnectionPool[Any],
+        seen: AsyncConnectionPool[Any],
+        client: Client,
+        env: WorkflowEnvironment | None,
     ) -> None:
-        self.dsn, self.pool, self.client, self.env = dsn, pool, client, env
+        self.dsn, self.pool, self.seen, self.client, self.env = dsn, pool, seen, client, env
         self.clock = FixedClock(START)
         self.backend = TemporalSlaBackend("slaq")
         self.service = SlaService(self.backend, self.clock if env is not None else None)
@@ -175,7 +180,7 @@ class World:
 
     async def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows as a superuser sees them."""
-        async with await AsyncConnection.connect(self.dsn + " user=postgres options='-c search_path=slaq'") as conn:
+        async with self.seen.connection() as conn:
             return await (await conn.execute(statement, parameters)).fetchall()
 
     async def crossings(self, ticket_id: str = "T1", tenant: str | None = None) -> list[str]:
@@ -220,8 +225,12 @@ class World:
 @asynccontextmanager
 async def open_world(dsn: str, client: Client, env: WorkflowEnvironment | None) -> AsyncIterator[World]:
     """A world with a desk, at its start; a worker vouches for Temporal."""
-    async with AsyncConnectionPool(dsn, kwargs={"autocommit": True}, min_size=1, max_size=24, open=False) as pool:
-        world = World(dsn, pool, client, env)
+    superuser = dsn + " user=postgres options='-c search_path=slaq'"
+    async with (
+        AsyncConnectionPool(dsn, kwargs={"autocommit": True}, min_size=1, max_size=24, open=False) as pool,
+        AsyncConnectionPool(superuser, kwargs={"autocommit": True}, min_size=1, max_size=4, open=False) as seen,
+    ):
+        world = World(dsn, pool, seen, client, env)
         await world.configure()
         await world.vouch()
         if env is not None:

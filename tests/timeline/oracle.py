@@ -183,14 +183,15 @@ class _Life:
     def learn(self, new: Sequence[Fact], now: datetime) -> None:
         """A change: what lies before it is told by what was known; a retarget acts after the crossings of its instant."""
         is_first_seen = not self.facts
-        if not is_first_seen:
+        if not is_first_seen and now > self.facts[-1].known_at:
             self.tell(now - MINUTE)
         retargets = [fact for fact in new if fact.kind is FactKind.RETARGETED]
         assert len(retargets) <= 1, "a change has one promise"
-        self.facts += [fact for fact in new if fact.kind is not FactKind.RETARGETED]
+        old = list(self.facts)
         for retarget in retargets:
+            self.facts = [*old, *(fact for fact in new if fact is not retarget)]
             self.tell(min(retarget.at, now))
-            self.facts.append(retarget)
+        self.facts = [*old, *new]
         self.tell(now, is_retarget=bool(retargets))
         if is_first_seen and _Stand(self.facts, now).phase(Phase.RESOLUTION).is_finished:
             for row in self.rows:
@@ -230,7 +231,8 @@ class _Stand:
 
     def __init__(self, facts: Sequence[Fact], now: datetime) -> None:
         started = next(fact for fact in facts if fact.kind is FactKind.STARTED)
-        self.start, self.now = started.at, now
+        assert started.promise is not None
+        self.start, self.promise, self.now = started.at, started.promise, now
         self.facts = [fact for fact in self._without_repetitions(facts) if fact.at <= now]
         self.happening: dict[int, list[Fact]] = {}
         for fact in self.facts:
@@ -248,10 +250,10 @@ class _Stand:
 
     def terms(self, phase: Phase) -> _Terms:
         """A finished phase keeps the promise under which it was finished; what a later policy adds counts from then on."""
-        current = _Terms(Promise(Schedule("UTC", (), is_24x7=True)), {})
+        current = self._replaced(_Terms(self.promise, {}), self.promise, self.start)
         finished: _Terms | None = None
         for fact in self.facts:
-            if fact.promise is not None:
+            if fact.kind is FactKind.RETARGETED and fact.promise is not None:
                 current = self._replaced(current, fact.promise, fact.at)
             elif fact.kind in STOPPED_BY[phase]:
                 finished = finished or current
@@ -274,7 +276,9 @@ class _Stand:
             promise = self.terms(phase).promise
             minutes = max((self.now - self.start) // MINUTE + 1, 0)
             openings = open_minutes(promise.schedule, self.start, minutes)
-            self._phases[phase] = PhaseLife.lived(phase, promise.target(phase), self._percents(), self.happening, openings)
+            self._phases[phase] = PhaseLife.lived(
+                phase, promise.target(phase), self._percents(), self.happening, openings
+            )
         return self._phases[phase]
 
     def _percents(self) -> set[int]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slaq.facts import Fact, FactKind, PauseSource
-from slaq.promise import Phase, Promise
-from slaq.timeline import fold
+from slaq.promise import Escalation, Phase, Promise, Threshold
+from slaq.timeline import expected, fold
 
 from .draw import PLAIN, SCHEDULES, START
-from .oracle import MINUTE, PhaseLife, open_minutes
+from .oracle import MINUTE, PhaseLife, headline, open_minutes, told
 
 HORIZON = 6 * 24 * 60
 PERCENTS = (0, 5, 50, 75, 100, 110, 250)
@@ -48,3 +49,65 @@ def test_crossings_are_where_the_minutes_say(
         assert {percent: START + minute * MINUTE for percent, minute in life.crossed.items()} == {
             percent: at for percent, at in found.items() if at is not None and at < until
         }
+
+
+# ── whole lives: changes of promise, facts that become known late ───────────────────────────────
+
+SOON = st.one_of(st.sampled_from([0, 1, 20, 60]), st.integers(0, 600))
+
+
+@st.composite
+def promises(draw: st.DrawFn, schedule: st.SearchStrategy[int]) -> Promise:
+    """Targets of whole hours and percentages in steps of five, so that everything falls on a minute."""
+    targets = st.one_of(st.none(), *[st.integers(0, 12).map(lambda hours: 60 * hours * MINUTE)] * 4)
+    percents = st.lists(st.sampled_from([25, 50, 75, 90, 100, 120]), max_size=3, unique=True)
+    levels = sorted(draw(st.lists(st.sampled_from([50, 70, 90, 110, 150]), max_size=3, unique=True)))
+    return Promise(
+        SCHEDULES[draw(schedule)],
+        draw(targets),
+        draw(targets),
+        tuple(map(Threshold, draw(percents))),
+        tuple(Escalation(level, percent) for level, percent in enumerate(levels, 1)),
+    )
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Fact]:
+    """A change log: up to eight changes of up to three facts, one of them a change of promise at the most."""
+    own = st.just(draw(st.integers(0, len(SCHEDULES) - 1)))
+    pool = [draw(promises(own)), draw(promises(own)), draw(promises(st.integers(0, len(SCHEDULES) - 1)))]
+    log = [Fact(FactKind.STARTED, START, START, promise=pool[0])]
+    now = START
+    for change in range(1, draw(st.integers(1, 8)) + 1):
+        now += draw(SOON) * MINUTE
+        if draw(st.integers(0, 2)) == 0:
+            log.append(Fact(FactKind.RETARGETED, now, now, promise=draw(st.sampled_from(pool)), change=change))
+        for _ in range(draw(st.integers(0, 2))):
+            kind, source = draw(st.sampled_from(PLAIN))
+            late = draw(SOON) * MINUTE if draw(st.integers(0, 3)) == 0 else 0 * MINUTE
+            log.append(Fact(kind, now - late, now, source, change=change))
+    return log
+
+
+@pytest.mark.parametrize("examples", [100, pytest.param(3000, marks=pytest.mark.soak)])
+def test_lives_are_told_as_the_minutes_say(examples: int) -> None:
+    """Every row with its voiding, and the headline at the end."""
+
+    @settings(
+        max_examples=examples, deadline=None, derandomize=examples < 1000, suppress_health_check=list(HealthCheck)
+    )
+    @given(lives(), SOON)
+    def compare(log: list[Fact], later: int) -> None:
+        until = log[-1].known_at + later * MINUTE
+        rows = sorted(
+            (r.crossing.phase, r.crossing.kind, r.crossing.percent, r.crossing.crossed_at, r.is_voided, r.is_silent)
+            for r in expected(log, until)
+        )
+        assert rows == sorted(
+            (r.phase, r.kind, r.percent, r.crossed_at, r.is_voided, r.is_silent) for r in told(log, until)
+        )
+        clocks = fold(log, until)
+        assert clocks is not None
+        assert clocks.read(until).headline == headline(log, until)
+
+    compare()
