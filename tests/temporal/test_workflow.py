@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -27,6 +28,18 @@ from .world import START, World, eventually
 
 TICKET = TicketRef("acme", "T1")
 OFFICE = {"timezone": "UTC", "entries": [[day, "09:00", "17:00"] for day in range(1, 6)], "holidays": []}
+
+
+@pytest.fixture(params=[1000, 0], ids=["cached", "replayed"])
+def cached(request: pytest.FixtureRequest) -> int:
+    """How many runs a worker keeps. Everything is shown twice: without any, each task replays the history so far."""
+    return request.param
+
+
+@pytest.fixture
+async def world(idle_world: World, cached: int) -> AsyncIterator[World]:
+    async with idle_world.worker(max_cached_workflows=cached):
+        yield idle_world
 
 
 async def test_get_state_gives_absolute_instants(world: World) -> None:
@@ -100,10 +113,13 @@ async def test_cancelling_in_the_web_ui_ends_the_run(world: World) -> None:
         await world.handle().result()
 
 
-async def test_many_pauses_go_on_in_a_new_run_before_the_history_is_long(idle_world: World, monkeypatch) -> None:
+async def test_many_pauses_go_on_in_a_new_run_before_the_history_is_long(
+    idle_world: World, monkeypatch, cached: int
+) -> None:
     world = idle_world
     monkeypatch.setattr("slaq.temporal.workflow.LONGEST_HISTORY", 40)
-    async with world.worker(workflow_runner=UnsandboxedWorkflowRunner()):  # the sandbox would not see the patch
+    unsandboxed = UnsandboxedWorkflowRunner()  # the sandbox would not see the patch
+    async with world.worker(workflow_runner=unsandboxed, max_cached_workflows=cached):
         await world.open()
         first = (await world.handle().describe()).run_id
         for _ in range(12):
@@ -117,24 +133,22 @@ async def test_many_pauses_go_on_in_a_new_run_before_the_history_is_long(idle_wo
         assert await world.crossings() == ["response threshold 50 @62"]
 
 
-async def test_without_a_cache_every_task_replays_and_nothing_differs(idle_world: World) -> None:
-    world = idle_world
-    async with world.worker(max_cached_workflows=0, sticky_queue_schedule_to_start_timeout=timedelta(seconds=10)):
-        await world.open()
-        await world.after(40)
-        await world.verb("pause_sla")
-        await world.after(10)
-        await world.verb("resume_sla")
-        await world.after(80)
-        await world.verb("record_first_response")
-        await world.after(200)
-        await world.verb("record_resolution")
-        await eventually(world.has_ended)
-        assert await world.crossings() == [
-            "response threshold 50 @60", "response escalation 70 @80", "response threshold 75 @85", "response escalation 90 @100",
-            "response threshold 90 @100", "response breach 100 @110", "response threshold 100 @110", "response escalation 110 @120",
-            "resolution threshold 50 @210", "resolution escalation 70 @290", "resolution threshold 75 @310",
-        ]  # fmt: skip
+async def test_a_life_with_a_pause(world: World) -> None:
+    await world.open()
+    await world.after(40)
+    await world.verb("pause_sla")
+    await world.after(10)
+    await world.verb("resume_sla")
+    await world.after(80)
+    await world.verb("record_first_response")
+    await world.after(200)
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+    assert await world.crossings() == [
+        "response threshold 50 @60", "response escalation 70 @80", "response threshold 75 @85", "response escalation 90 @100",
+        "response threshold 90 @100", "response breach 100 @110", "response threshold 100 @110", "response escalation 110 @120",
+        "resolution threshold 50 @210", "resolution escalation 70 @290", "resolution threshold 75 @310",
+    ]  # fmt: skip
 
 
 class TestActivities:
