@@ -9,7 +9,8 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from .scenarios import MONDAY, Scenario, name
+from .scenarios import Scenario, name
+from .world import START
 
 CALENDARS = (
     {},
@@ -42,14 +43,14 @@ levels = st.lists(st.sampled_from([50, 70, 90, 110, 150]), max_size=3, unique=Tr
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     """One life of up to ten verbs, some of which become known late, and a while without any."""
-    start = MONDAY + timedelta(minutes=draw(st.integers(0, 4 * 24 * 60)))
+    start = START + timedelta(minutes=draw(st.integers(0, 4 * 24 * 60)))
     seen = start + draw(st.sampled_from([0, 0, 0, 30, 500])) * timedelta(minutes=1)
     now, facts = seen, []
     for _ in range(draw(st.integers(0, 10))):
         now += draw(SOON) * timedelta(minutes=1)
         verb = draw(st.sampled_from(VERBS))
         ago = draw(st.sampled_from([0, 0, 0, 10, 200])) if verb in LATE else 0
-        of = max(now - ago * timedelta(minutes=1), MONDAY)
+        of = now - ago * timedelta(minutes=1)
         facts.append(f"{name(now)} {verb}" + (f" of {name(of)}" if of < now else ""))
     if draw(st.integers(0, 15)) == 0:
         facts.append(f"{name(now)} delete")

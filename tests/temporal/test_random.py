@@ -73,7 +73,7 @@ def _differences(scenario: Scenario, polled: Lived, woken: Lived) -> dict[str, o
     )  # fmt: skip
     lived = [
         spell(row.crossed_at, row.phase, row.kind, row.percent, is_voided=row.is_voided, is_silent=row.is_silent)
-        for row in (oracle.told(polled.facts, until) if polled.facts else ())
+        for row in oracle.told(polled.facts, until)
     ]
     claimed = {row: by.replace("polling", "temporal") for row, by in polled.claimed.items()}
     pairs = {

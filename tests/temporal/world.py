@@ -205,6 +205,13 @@ class World:
     async def outbox(self) -> int:
         return int((await self.rows("SELECT count(*) FROM sla_outbox"))[0][0])
 
+    async def lose_outbox(self) -> None:
+        """As if everything in it had been sent and nothing had arrived."""
+        await self.rows(
+            "SELECT slaq.acknowledge_outbox(jsonb_build_array(jsonb_build_array(tenant, ticket_id, version, true)),"
+            " clock_timestamp()) FROM sla_outbox"
+        )
+
     async def owner(self, ticket_id: str = "T1") -> str:
         return str((await self.rows("SELECT backend FROM sla_alarms WHERE ticket_id = %s", ticket_id))[0][0])
 

@@ -153,7 +153,8 @@ def told(log: Sequence[Fact], until: datetime) -> list[Row]:
         if new[0].known_at > until:
             break
         life.learn(new, new[0].known_at)
-    life.tell(until)
+    if life.has_started:
+        life.tell(until)
     return life.rows
 
 
@@ -179,21 +180,26 @@ def headline(log: Sequence[Fact], until: datetime) -> str:
 class _Life:
     facts: list[Fact] = attrs.field(factory=list)
     rows: list[Row] = attrs.field(factory=list)
+    has_started: bool = False
 
     def learn(self, new: Sequence[Fact], now: datetime) -> None:
         """A change: what lies before it is told by what was known; a retarget acts after the crossings of its instant."""
-        is_first_seen = not self.facts
-        if not is_first_seen and now > self.facts[-1].known_at:
+        is_start = any(fact.kind is FactKind.STARTED for fact in new)
+        if not is_start and not self.has_started:
+            self.facts += new
+            return
+        if self.has_started and now > self.facts[-1].known_at:
             self.tell(now - MINUTE)
         retargets = [fact for fact in new if fact.kind is FactKind.RETARGETED]
         assert len(retargets) <= 1, "a change has one promise"
         old = list(self.facts)
+        self.has_started = True
         for retarget in retargets:
             self.facts = [*old, *(fact for fact in new if fact is not retarget)]
             self.tell(min(retarget.at, now))
         self.facts = [*old, *new]
         self.tell(now, is_retarget=bool(retargets))
-        if is_first_seen and _Stand(self.facts, now).phase(Phase.RESOLUTION).is_finished:
+        if is_start and _Stand(self.facts, now).phase(Phase.RESOLUTION).is_finished:
             for row in self.rows:
                 row.is_silent = True
 
