@@ -34,6 +34,11 @@ class Process:
         self._process.kill()
         self._process.wait()
 
+    @property
+    def is_alive(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is None
+
     def stop(self, patience: float = 30) -> int:
         """As an operator does it; the exit code."""
         assert self._process is not None

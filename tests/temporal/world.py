@@ -240,7 +240,14 @@ async def open_world(dsn: str, client: Client, env: WorkflowEnvironment | None) 
     superuser = dsn + " user=postgres options='-c search_path=slaq'"
     async with (
         AsyncConnectionPool(dsn, kwargs={"autocommit": True}, min_size=1, max_size=24, open=False) as pool,
-        AsyncConnectionPool(superuser, kwargs={"autocommit": True}, min_size=1, max_size=4, open=False) as seen,
+        AsyncConnectionPool(
+            superuser,
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=4,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+        ) as seen,
     ):
         world = World(dsn, pool, seen, client, env)
         await world.configure()
