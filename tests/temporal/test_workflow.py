@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from temporalio.activity import _Definition
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner
 
@@ -23,6 +25,7 @@ from slaq.temporal.messages import (
     WakeTimeInput,
     WorkflowInput,
 )
+from slaq.temporal.settling import Settler
 
 from .world import START, World, eventually
 
@@ -50,6 +53,27 @@ async def test_get_state_gives_absolute_instants(world: World) -> None:
     assert state.snapshot.notified == ["response threshold 50"]
     assert state.snapshot.response_due_at == START + timedelta(minutes=100)
     assert state.sleeping_until == START + timedelta(minutes=70)
+
+
+async def test_get_state_follows_a_ticket_through_its_phases(world: World) -> None:
+    await world.open()
+    await world.after(20)
+    await world.verb("pause_sla")
+    state = await eventually(lambda: _state_with(world, "paused"))
+    assert (state.snapshot.paused_at, state.snapshot.pause_reason) == (START + timedelta(minutes=20), "manual")
+    assert state.sleeping_until is None, "no timer"
+    await world.after(30)
+    await world.verb("resume_sla")
+    await world.verb("record_first_response")
+    state = await eventually(lambda: _state_with(world, "running"))
+    assert (state.snapshot.phase, state.snapshot.response_met) == ("resolution", True)
+    assert state.snapshot.response_at == START + timedelta(minutes=50)
+    assert state.snapshot.resolution_due_at == START + timedelta(minutes=430)
+    await world.after(60)
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+    state = await world.state()
+    assert (state.status, state.snapshot.phase, state.snapshot.resolution_met) == ("over", "finished", True)
 
 
 async def test_signals_sent_by_hand_make_it_ask_and_change_nothing(world: World) -> None:
@@ -150,6 +174,73 @@ async def test_a_life_with_a_pause(world: World) -> None:
     ]  # fmt: skip
 
 
+async def test_with_nothing_left_to_cross_it_waits_as_long_as_the_ticket_is_open(world: World) -> None:
+    await world.open()
+    await world.until(START + timedelta(days=1))
+    assert len(await world.crossings()) == 16
+    before = await world.events()
+    assert (await world.state()).sleeping_until is None
+    await world.until(START + timedelta(days=14))
+    assert await world.events() == before, "and costs nothing"
+    await world.verb("handle_policy_change", "T1", "plain")
+    await world.until(START + timedelta(days=15))
+    assert await world.is_running(), "a new promise finds it"
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+
+
+async def test_a_wake_that_stays_due_does_not_fill_the_history(idle_world: World) -> None:
+    world = idle_world
+
+    async def five_minutes_behind(now: datetime) -> datetime:
+        return await world.read_clock(now) - timedelta(minutes=5)
+
+    world.settler = Settler(world.pool, "slaq", five_minutes_behind)
+    async with world.worker():
+        await world.open()
+        assert world.env is not None
+        await world.env.sleep(timedelta(minutes=54))
+        assert await world.crossings() == [], "the database's clock decides"
+        await world.env.sleep(timedelta(minutes=3))
+        await eventually(lambda: world.has_told("response threshold 50 @50"))
+        scheduled = (await world.events()).count(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+        assert 3 <= scheduled <= 12, "it looked again, less and less often"
+
+
+async def test_a_defect_of_an_activity_puts_a_wake_off_and_gives_up_no_ticket(world: World, monkeypatch) -> None:
+    await world.open()
+    settle = Settler.settle
+
+    async def broken(self, ticket, wanted=None):
+        raise ApplicationError("a defect", non_retryable=True)
+
+    monkeypatch.setattr(Settler, "settle", broken)
+    assert world.env is not None
+    await world.env.sleep(timedelta(minutes=65))
+    assert (await eventually(world.state)).failed_wakes >= 2
+    monkeypatch.setattr(Settler, "settle", settle)
+    await world.after(69)
+    assert await world.crossings() == ["response threshold 50 @50"]
+    assert await world.is_running()
+
+
+async def test_nothing_personal_is_in_what_temporal_keeps(world: World) -> None:
+    """Ids, instants and percentages alone; the number and the policy stand in the memo."""
+    await world.open(
+        title="The printer of Ada Lovelace", ticket_number="N-17", url="https://desk.example/17", client_id=None
+    )
+    await world.after(60)
+    await world.verb("pause_sla", "T1", actor="boss")
+    await world.verb("resume_sla", "T1", actor="boss")
+    await world.after(200)
+    await world.verb("record_resolution", "T1", actor="boss")
+    await eventually(world.has_ended)
+    kept = b"".join(event.SerializeToString() for event in (await world.handle().fetch_history()).events)
+    assert b"response threshold 50" in kept and b"N-17" in kept, "it can be read"
+    for personal in (b"Ada", b"ada", b"boss", b"printer", b"desk.example", b"acme.example"):
+        assert personal not in kept, personal
+
+
 class TestActivities:
     """The five of the requirements, under their names."""
 
@@ -176,8 +267,6 @@ class TestActivities:
         ids=["open", "over night", "starts closed", "pause minutes are open minutes", "no target is due at the start"],
     )
     async def test_calculate_next_wake_time(self, activities: SlaActivities, start, target, paused, due) -> None:
-        from datetime import datetime
-
         given = WakeTimeInput(datetime.fromisoformat(start), target, OFFICE, paused)
         wake = await ActivityEnvironment().run(activities.calculate_next_wake_time, given)
         assert wake == datetime.fromisoformat(due)
@@ -205,6 +294,11 @@ class TestActivities:
         assert await run(activities.record_sla_audit_log, given) is True
         assert await run(activities.record_sla_audit_log, given) is False
         assert await run(activities.record_sla_audit_log, AuditInput(TicketRef("acme", "nobody"), "note")) is False
+
+
+async def _state_with(world: World, status: str):
+    state = await world.state()
+    return state if state.status == status else None
 
 
 async def _resumed(world: World):

@@ -199,6 +199,9 @@ class World:
         return [f"{phase} {kind} {percent} @{(at - START).total_seconds() / 60:g}{' voided' if voided else ''}"
                 for phase, kind, percent, at, voided in rows]  # fmt: skip
 
+    async def has_told(self, crossing: str) -> bool:
+        return crossing in await self.crossings()
+
     async def claimed_by(self) -> set[str]:
         return {by for (by,) in await self.rows("SELECT DISTINCT claimed_by FROM sla_crossings")}
 
