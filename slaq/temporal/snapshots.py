@@ -61,7 +61,7 @@ def snapshot_of(
     response, resolution = clocks.phases
     return Snapshot(
         version=state.version,
-        at=now,
+        at=state.facts[-1].at,
         is_over=not clocks.is_open or not resolution.terms.promise.is_targeted,
         reason=_reason(clocks, now),
         wake_at=wake_at,

@@ -61,6 +61,7 @@ async def test_get_state_follows_a_ticket_through_its_phases(world: World) -> No
     await world.verb("pause_sla")
     state = await eventually(lambda: _state_with(world, "paused"))
     assert (state.snapshot.paused_at, state.snapshot.pause_reason) == (START + timedelta(minutes=20), "manual")
+    assert state.snapshot.at == START + timedelta(minutes=20), "when it happened, not when it was sent"
     assert state.sleeping_until is None, "no timer"
     await world.after(30)
     await world.verb("resume_sla")
