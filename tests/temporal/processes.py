@@ -39,6 +39,11 @@ class Process:
         assert self._process is not None
         return self._process.poll() is None
 
+    def wait(self, patience: float = 30) -> int:
+        """Until it has ended by itself; the exit code."""
+        assert self._process is not None
+        return self._process.wait(patience)
+
     def stop(self, patience: float = 30) -> int:
         """As an operator does it; the exit code."""
         assert self._process is not None
@@ -64,7 +69,7 @@ def processes(dsn: str, address: str, directory: Path, *names: str, **settings: 
         "TEMPORAL_ADDRESS": address, "TEMPORAL_SLA_TASK_QUEUE": os.environ["TEMPORAL_SLA_TASK_QUEUE"],
         "PYTHONPATH": str(Path(__file__).parents[2]), **settings,
     }  # fmt: skip
-    running = {name: Process([name], environment, directory / f"{name}.log") for name in names}
+    running = {name: Process(name.split(), environment, directory / f"{name}.log") for name in names}
     try:
         yield running
     finally:
