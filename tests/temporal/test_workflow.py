@@ -242,6 +242,24 @@ async def test_nothing_personal_is_in_what_temporal_keeps(world: World) -> None:
         assert personal not in kept, personal
 
 
+@pytest.mark.parametrize("is_told", [True, False], ids=["after its end", "before its end was told"])
+async def test_a_ticket_entered_under_the_id_of_a_deleted_one_gets_a_run_of_its_own(
+    world: World, *, is_told: bool
+) -> None:
+    await world.open()
+    old = (await world.handle().describe()).run_id
+    await world.after(30)
+    await world.do(lambda service, conn: service.delete_ticket(conn, "T1"), dispatch=is_told)
+    if is_told:
+        await eventually(world.has_ended)
+    await world.after(10)
+    await world.open()
+    assert (await world.handle().describe()).run_id != old
+    await world.after(51)
+    assert await world.crossings() == ["response threshold 50 @90"], "from its own start"
+    assert await world.is_running()
+
+
 class TestActivities:
     """The five of the requirements, under their names."""
 
@@ -272,6 +290,32 @@ class TestActivities:
         wake = await ActivityEnvironment().run(activities.calculate_next_wake_time, given)
         assert wake == datetime.fromisoformat(due)
 
+    @pytest.mark.parametrize(
+        ("holidays", "target", "due"),
+        [([], 7 * 60, "2035-03-25T04:00+00:00"), ([["2035-03-24", False, "Fair"]], 5 * 60, "2035-03-25T04:00+00:00")],
+        ids=["an hour is left out", "a holiday takes the evening"],
+    )
+    async def test_calculate_next_wake_time_in_a_night_in_which_the_clocks_go_forward(
+        self, activities: SlaActivities, holidays, target, due
+    ) -> None:
+        night = {"timezone": "Europe/Berlin", "entries": [[6, "22:00", "06:00"]], "holidays": holidays}
+        given = WakeTimeInput(datetime.fromisoformat("2035-03-23T12:00+00:00"), target, night)
+        wake = await ActivityEnvironment().run(activities.calculate_next_wake_time, given)
+        assert wake == datetime.fromisoformat(due)
+
+    async def test_calculate_next_wake_time_without_a_schedule_is_around_the_clock(
+        self, activities: SlaActivities
+    ) -> None:
+        given = WakeTimeInput(datetime.fromisoformat("2035-01-06T23:00+00:00"), 120, None, 30)
+        wake = await ActivityEnvironment().run(activities.calculate_next_wake_time, given)
+        assert wake == datetime.fromisoformat("2035-01-07T01:30+00:00")
+
+    async def test_a_wake_time_that_there_is_not_is_no_reason_to_try_again(self, activities: SlaActivities) -> None:
+        for schedule in ({"timezone": "UTC", "entries": [], "holidays": []}, {"timezone": "Mars"}):
+            with pytest.raises(ApplicationError, match="no wake time") as caught:
+                await ActivityEnvironment().run(activities.calculate_next_wake_time, WakeTimeInput(START, 60, schedule))
+            assert caught.value.non_retryable
+
     async def test_each_does_its_part_once(self, activities: SlaActivities, idle_world: World) -> None:
         world, run = idle_world, ActivityEnvironment().run
         assert world.env is not None
@@ -288,6 +332,30 @@ class TestActivities:
         assert len(rest.notified) == 7
         assert rest.wake_at == START + timedelta(minutes=200)
         assert len(await world.crossings()) == 8
+
+    async def test_advancing_twice_tells_nothing_twice(self, activities: SlaActivities, idle_world: World) -> None:
+        world, run = idle_world, ActivityEnvironment().run
+        assert world.env is not None
+        await world.env.sleep(timedelta(minutes=111))
+        first = await run(activities.advance, TICKET)
+        assert await run(activities.advance, TICKET) == first
+        assert len(await world.crossings()) == 8
+
+    async def test_none_of_them_tells_anything_of_a_ticket_that_is_paused_closed_or_gone(
+        self, activities: SlaActivities, idle_world: World
+    ) -> None:
+        world, run = idle_world, ActivityEnvironment().run
+        assert world.env is not None
+        everything = (activities.check_and_escalate, activities.update_sla_status)
+        await world.do(lambda service, conn: service.pause_sla(conn, "T1"), dispatch=False)
+        await world.env.sleep(timedelta(minutes=111))
+        assert [(await run(act, TICKET)).told for act in everything] == [[], []]
+        assert (await run(activities.send_sla_notification, ThresholdInput(TICKET, "response", 50))).told == []
+        await world.do(lambda service, conn: service.record_resolution(conn, "T1"), dispatch=False)
+        assert (await run(activities.advance, TICKET)).is_over
+        await world.do(lambda service, conn: service.delete_ticket(conn, "T1"), dispatch=False)
+        assert [(await run(act, TICKET)).told for act in everything] == [[], []]
+        assert (await run(activities.advance, TICKET)).reason == "gone"
 
     async def test_the_audit_entry_is_written_once(self, activities: SlaActivities, idle_world: World) -> None:
         given = AuditInput(TICKET, "note", {"why": "asked"})

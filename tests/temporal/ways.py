@@ -56,7 +56,7 @@ def _words(fact: Fact) -> str:
     return f"{name(fact.known_at)} {fact.kind} {fact.source or ''} of {name(fact.at)}{what}"
 
 
-class _Timer(Timer):
+class PunctualTimer(Timer):
     """A poller whose clock is the test's."""
 
     clock: FixedClock
@@ -68,7 +68,7 @@ class _Timer(Timer):
 async def past_the_poller(dsn: str, scenarios: Sequence[Scenario]) -> list[Lived]:
     async with AsyncConnectionPool(dsn, kwargs={"autocommit": True}, min_size=1, max_size=6, open=False) as pool:
         clock = FixedClock(instant("Mon 00:00"))
-        timer = _Timer(pool, "slaq")
+        timer = PunctualTimer(pool, "slaq")
         timer.clock = clock
         service = SlaService(PollingSlaBackend(), clock)
 
