@@ -54,8 +54,8 @@ class Installation:
             "Postgres frozen": ("postgres", 2, self._postgres_frozen),
         }
 
-    async def suffer(self, dice: random.Random, seconds: float) -> None:
-        """Every misfortune, then any of them, each undone before the time is over; several may do so at once."""
+    async def suffer(self, dice: random.Random, seconds: float, calm: float) -> None:
+        """Every misfortune, then any of them, with about ``calm`` seconds in between; several may do so at once."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         order = dice.sample(list(self.fates), len(self.fates))
@@ -69,7 +69,7 @@ class Installation:
                     await asyncio.sleep(lasts * dice.uniform(0.7, 1.3))
                 self.happened.append(Misfortune(name, began, utc_now()))
                 self._suffering.remove(victim)
-            await asyncio.sleep(dice.uniform(0.5, 1.5))
+            await asyncio.sleep(calm * dice.uniform(0.5, 1.5))
 
     def cause(self, at: datetime) -> str:
         """What was out of order at an instant, or had just been."""

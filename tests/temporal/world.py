@@ -152,8 +152,12 @@ class World:
                         assigned_to="ada", status_id="new", **fields)  # fmt: skip
         return await self.do(lambda service, conn: service.sync_ticket(conn, ticket))
 
-    async def verb(self, name: str, ticket_id: str = "T1", *args: Any, **options: Any) -> Any:
-        return await self.do(lambda service, conn: getattr(service, name)(conn, ticket_id, *args, **options))
+    async def verb(
+        self, name: str, ticket_id: str = "T1", *args: Any, is_dispatched: bool = True, **options: Any
+    ) -> Any:
+        return await self.do(
+            lambda service, conn: getattr(service, name)(conn, ticket_id, *args, **options), dispatch=is_dispatched
+        )
 
     async def dispatch(self) -> None:
         while await self.dispatcher.drain_once():
@@ -235,6 +239,14 @@ class World:
     async def events(self, ticket_id: str = "T1") -> list[str]:
         history = await self.handle(ticket_id).fetch_history()
         return [event.event_type for event in history.events]  # pyright: ignore[reportReturnType]
+
+
+def _pool(conninfo: str, size: int) -> AsyncConnectionPool[Any]:
+    """One that soon gives up on a server that is gone, and soon finds it when it is back."""
+    return AsyncConnectionPool(
+        conninfo, kwargs={"autocommit": True}, min_size=1, max_size=size, open=False,
+        timeout=5, reconnect_timeout=5, check=AsyncConnectionPool.check_connection,
+    )  # fmt: skip
 
 
 @asynccontextmanager
