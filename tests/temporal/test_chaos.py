@@ -88,8 +88,8 @@ async def chaos(
         )
         opened: list[str] = []
         await asyncio.gather(
-            open_all(world, opened, tickets, seconds / tickets / 2),
-            live(world, dice, opened, seconds / tickets / 4, harm),
+            open_all(world, opened, tickets, seconds / tickets / 5),
+            live(world, dice, opened, seconds / tickets / 2, harm),
         )
         assert {one.name for one in installation.happened} == set(installation.fates)
         await assert_all_is_told_once(world, opened)
