@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
+import pytest
 from temporalio.client import Client, Interceptor, OutboundInterceptor
+from temporalio.service import RPCError
 
 from slaq.demo.temporal import TemporalServer
 from slaq.jobs.loops import keep_running
@@ -92,6 +94,17 @@ async def test_a_failing_row_holds_up_no_other(real_world: World, caplog) -> Non
     assert (await world.owner("T1"), await world.owner(long)) == ("temporal", "polling")
     assert await world.outbox() == 0
     assert "Temporal refused it" in caplog.text
+
+
+async def test_the_end_of_a_run_that_is_not_there_is_told_and_starts_none(real_world: World) -> None:
+    world = real_world
+    await open_now(world, "T1")
+    await world.lose_outbox()
+    await world.do(lambda service, conn: service.record_resolution(conn, "T1"), dispatch=False)
+    await world.dispatch()
+    assert await world.outbox() == 0
+    with pytest.raises(RPCError, match="not found"):
+        await world.handle().describe()
 
 
 async def test_what_a_dead_dispatcher_had_leased_is_sent_once_the_lease_is_over(real_world: World) -> None:

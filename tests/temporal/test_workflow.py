@@ -100,16 +100,28 @@ async def test_a_late_or_repeated_signal_is_ignored(world: World) -> None:
     assert await world.crossings() == ["response threshold 50 @50"]
 
 
-async def test_a_lost_signal_is_noticed_at_the_next_wake(world: World) -> None:
+@pytest.mark.parametrize(
+    ("verb", "arguments", "status", "told"),
+    [
+        ("record_resolution", (), "over", []),
+        ("delete_ticket", (), "over", []),
+        ("cancel_sla", (), "over", []),
+        ("pause_sla", (), "paused", []),
+        ("handle_priority_change", ("low",), "running", ["response threshold 50 @120"]),
+    ],
+)
+async def test_a_lost_signal_is_noticed_at_the_next_wake(world: World, verb, arguments, status, told) -> None:
     await world.open()
     await world.after(10)
-    await world.do(lambda service, conn: service.record_resolution(conn, "T1"), dispatch=False)
+    await world.verb(verb, "T1", *arguments, is_dispatched=False)
     await world.lose_outbox()
-    assert await world.is_running()
+    assert (await world.state()).status == "running", "it knows nothing"
     assert world.env is not None
     await world.env.sleep(timedelta(minutes=45))
-    await eventually(world.has_ended)
-    assert await world.crossings() == []
+    await eventually(lambda: _state_with(world, status))
+    await world.env.sleep(timedelta(minutes=70))
+    await eventually(lambda: _has_crossings(world, told))
+    assert await world.is_running() is (status != "over")
 
 
 async def test_a_run_started_without_a_ticket_ends_quietly(world: World) -> None:
@@ -368,6 +380,10 @@ class TestActivities:
 async def _state_with(world: World, status: str):
     state = await world.state()
     return state if state.status == status else None
+
+
+async def _has_crossings(world: World, wanted: list[str]) -> bool:
+    return await world.crossings() == wanted
 
 
 async def _resumed(world: World):
