@@ -81,6 +81,7 @@ class Installation:
 
     @asynccontextmanager
     async def _killed(self, name: str) -> AsyncIterator[None]:
+        assert self.processes[name].is_alive, "nothing else ends a worker"
         self.processes[name].kill()
         try:
             yield

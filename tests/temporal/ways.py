@@ -137,11 +137,12 @@ async def _lived(dsn: str, scenario: Scenario, ends: str) -> Lived:
             state, _ = await run_async(conn, read_ticket(scenario.tenant, "T", "slaq"))
         await conn.execute("SELECT set_config('slaq.tenant', %s, true)", [scenario.tenant])
         cursor = await conn.execute(
-            "SELECT crossed_at, phase, kind, percent, voided_at IS NOT NULL, is_silent, claimed_by"
+            "SELECT crossed_at, phase, kind, percent, voided_at IS NOT NULL, is_silent, claimed_by, noticed_at"
             " FROM slaq.sla_crossings WHERE crossed_at <= %s",
             [until],
         )
         rows = await cursor.fetchall()
     claimed = {spell(*row[:4], is_voided=row[4], is_silent=row[5]): row[6] for row in rows}
-    assert len(claimed) == len(rows), "the same twice"
+    assert len(claimed) == len(rows), "none twice"
+    assert all(row[7] >= row[0] for row in rows), "none early"
     return Lived(state.facts, claimed, ends)
