@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from .servers import TemporalServer
-from .world import World, open_world, own_queue, skipping_world
+from .world import World, open_world, own_queue, reach, skipping_world
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,5 @@ async def real_world(
 ) -> AsyncIterator[World]:
     """The full server and real time; nobody works on the task queue."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
-    from slaq.temporal.client import connect
-
-    async with open_world(dsn, await connect("test"), None) as world:
+    async with open_world(dsn, await reach(), None) as world:
         yield world

@@ -19,12 +19,11 @@ from slaq.demo.temporal import TemporalServer
 from slaq.errors import ConcurrentChange
 from slaq.postgres import APP, EmbeddedPostgres, temporary
 from slaq.store.migrate import grant, migrate
-from slaq.temporal.client import connect
 
 from .misfortunes import Installation
 from .processes import processes
 from .test_outages import all_told, open_now, vouched
-from .world import DESK, World, eventually, open_world
+from .world import DESK, World, eventually, open_world, reach
 
 WORDS = ("pause_sla", "resume_sla", "resume_sla", "record_first_response", "handle_priority_change", "record_resolution", "reopen",
          "reopen")  # fmt: skip
@@ -65,7 +64,7 @@ async def test_half_a_minute_of_chaos(
     own_postgres: EmbeddedPostgres, temporal_server: TemporalServer, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
-    async with open_world(own_postgres.conninfo(), await connect("test"), None) as world:
+    async with open_world(own_postgres.conninfo(), await reach(), None) as world:
         await chaos(world, temporal_server, own_postgres, tmp_path, tickets=20, seconds=22, seed=1)
 
 
@@ -77,7 +76,7 @@ async def test_minutes_of_chaos(
 ) -> None:
     """Two misfortunes at a time; the third time with a while of calm between them."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
-    async with open_world(own_postgres.conninfo(), await connect("test"), None) as world:
+    async with open_world(own_postgres.conninfo(), await reach(), None) as world:
         await chaos(
             world, temporal_server, own_postgres, tmp_path, tickets=200, seconds=300, seed=seed, calm=calm, at_once=2
         )

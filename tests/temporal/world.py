@@ -26,7 +26,7 @@ from slaq.services.service import SlaService
 from slaq.services.ticket import Ticket
 from slaq.store.health import Health
 from slaq.store.tenancy import run_with_tenant
-from slaq.temporal.client import task_queue
+from slaq.temporal.client import connect, task_queue
 from slaq.temporal.dispatcher import Dispatcher
 from slaq.temporal.messages import WorkflowState
 from slaq.temporal.settling import Settler
@@ -239,6 +239,15 @@ class World:
     async def events(self, ticket_id: str = "T1") -> list[str]:
         history = await self.handle(ticket_id).fetch_history()
         return [event.event_type for event in history.events]  # pyright: ignore[reportReturnType]
+
+
+async def reach() -> Client:
+    """A client of the server that the environment names; it may accept connections before it answers calls."""
+    while True:
+        try:
+            return await connect("test")
+        except (RuntimeError, OSError):
+            await asyncio.sleep(0.2)
 
 
 def _pool(conninfo: str, size: int) -> AsyncConnectionPool[Any]:
