@@ -11,7 +11,7 @@ from slaq.demo.temporal import TemporalServer
 from slaq.errors import ConfigurationError
 from slaq.temporal.client import connect, is_unreachable, serves, task_queue
 
-from .world import World
+from .world import World, reach
 
 
 async def test_a_profile_file_says_where_temporal_is(temporal_server: TemporalServer, tmp_path, monkeypatch) -> None:
@@ -19,7 +19,7 @@ async def test_a_profile_file_says_where_temporal_is(temporal_server: TemporalSe
     profiles.write_text(f'[profile.desk]\naddress = "{temporal_server.address}"\nnamespace = "default"\n', "utf-8")
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", str(profiles))
     monkeypatch.setenv("TEMPORAL_PROFILE", "desk")
-    client = await connect("test")
+    client = await reach()
     assert (client.namespace, client.identity) == ("default", "test")
     monkeypatch.setenv("TEMPORAL_PROFILE", "missing")
     with pytest.raises(ConfigurationError, match="missing"):
