@@ -25,7 +25,7 @@ BATCH = 8
 TEMPLATE = "template_slaq"
 
 
-@pytest.mark.parametrize("batches", [4, pytest.param(150, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("batches", [4, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
 def test_random_lives(server: EmbeddedPostgres, batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every other batch on a worker without a cache, so that each task replays the whole life so far."""
     monkeypatch.setattr("slaq.temporal.snapshots.LEAD_MS", 0)
@@ -33,7 +33,7 @@ def test_random_lives(server: EmbeddedPostgres, batches: int, monkeypatch: pytes
     @settings(
         max_examples=batches,
         deadline=None,
-        derandomize=batches < 100,
+        derandomize=batches < 10,
         database=None,
         verbosity=Verbosity.quiet,
         phases=[Phase.generate],  # one life that differs is shown; smaller ones would take minutes
