@@ -5,6 +5,7 @@ Targets are multiples of twenty minutes and percentages of five, so that everyth
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 
 from hypothesis import strategies as st
@@ -26,48 +27,46 @@ CHANGES = (
     {"thresholds": "25 60 110"}, {"levels": "1=60 2=80 3=120"}, {"thresholds": "", "levels": ""},
 )  # fmt: skip
 VERBS = (
-    "answer", "resolve", "reopen", "reopen", "pause", "resume", "resume", "hold", "unhold", "unhold", "await", "reply", "reply",
-    "close", "high", "low", "none", "high", "plain", "vip", "standard", "release", "cancel", "start", "change",
+    "pause", "resume", "low", "high", "hold", "unhold", "await", "reply", "answer", "resolve", "reopen", "reopen", "close", "unhold",
+    "plain", "vip", "standard", "release", "high", "change", "none", "high", "cancel", "start", "resume", "reply",
 )  # fmt: skip
 LATE = ("answer", "resolve", "reopen", "pause", "resume")
-SOON = st.one_of(st.sampled_from([0, 1, 5, 50, 60]), st.integers(0, 240), st.integers(0, 1500))
-targets = st.integers(1, 36).map(lambda twenties: f"{20 * twenties}m")
-thresholds = st.lists(st.sampled_from([25, 50, 75, 90, 100, 120]), max_size=4, unique=True).map(
-    lambda percents: " ".join(map(str, sorted(percents)))
-)
-levels = st.lists(st.sampled_from([50, 70, 90, 110, 150]), max_size=3, unique=True).map(
-    lambda percents: " ".join(f"{level}={percent}" for level, percent in enumerate(sorted(percents), 1))
-)
+MINUTE = timedelta(minutes=1)
 
 
-@st.composite
-def scenarios(draw: st.DrawFn) -> Scenario:
+def live(dice: random.Random) -> Scenario:
     """One life of up to ten verbs, some of which become known late, and a while without any."""
-    start = START + timedelta(minutes=draw(st.integers(0, 4 * 24 * 60)))
-    seen = start + draw(st.sampled_from([0, 0, 0, 30, 500])) * timedelta(minutes=1)
+    start = START + dice.randrange(4 * 24 * 60) * MINUTE
+    seen = start + dice.choice([0, 0, 0, 30, 500]) * MINUTE
     now, facts = seen, []
-    for _ in range(draw(st.integers(0, 10))):
-        now += draw(SOON) * timedelta(minutes=1)
-        verb = draw(st.sampled_from(VERBS))
-        ago = draw(st.sampled_from([0, 0, 0, 10, 200])) if verb in LATE else 0
-        of = now - ago * timedelta(minutes=1)
+    for _ in range(dice.randint(1, 10)):
+        now += dice.choice([0, 1, 50, 60, dice.randint(0, 240), dice.randint(0, 240), dice.randint(0, 1500)]) * MINUTE
+        verb = dice.choice(VERBS)
+        of = now - dice.choice([0, 0, 0, 10, 200]) * MINUTE if verb in LATE else now
         facts.append(f"{name(now)} {verb}" + (f" of {name(of)}" if of < now else ""))
-    if draw(st.integers(0, 15)) == 0:
+    if dice.random() < 0.05:
         facts.append(f"{name(now)} delete")
     return Scenario(
         tenant="",
         name="drawn",
         facts=tuple(facts),
-        until=name(now + draw(st.integers(0, 2 * 24 * 60)) * timedelta(minutes=1)),
+        until=name(now + dice.randint(60, 3 * 24 * 60) * MINUTE),
         start=name(start),
         seen=name(seen),
-        closed=name(start + timedelta(minutes=20)) if seen - start > timedelta(hours=1) and draw(st.booleans()) else "",
-        has_policy=draw(st.integers(0, 5)) > 0,
-        priority=draw(st.sampled_from(["high", "high", "high", "low", "none"])),
-        response=draw(st.one_of(targets, targets, st.just(""))),
-        resolution=draw(targets),
-        thresholds=draw(thresholds),
-        levels=draw(levels),
-        changed=draw(st.sampled_from(CHANGES)),
-        **draw(st.sampled_from(CALENDARS)),
+        closed=name(start + 20 * MINUTE) if seen - start > 60 * MINUTE and dice.random() < 0.3 else "",
+        has_policy=dice.random() < 0.9,
+        priority=dice.choice(["high"] * 6 + ["low"] * 2 + ["none"]),
+        response=f"{20 * dice.randint(1, 20)}m" if dice.random() < 0.9 else "",
+        resolution=f"{20 * dice.randint(1, 60)}m",
+        thresholds=" ".join(map(str, sorted(dice.sample([25, 50, 75, 90, 100, 120], dice.randint(0, 4))))),
+        levels=" ".join(
+            f"{level}={percent}"
+            for level, percent in enumerate(sorted(dice.sample([50, 70, 90, 110, 150], dice.randint(0, 3))), 1)
+        ),
+        changed=dice.choice(CHANGES),
+        **dice.choice(CALENDARS),
     )
+
+
+scenarios = st.randoms(use_true_random=True).map(live)
+"""Evenly drawn, since small lives show little."""
