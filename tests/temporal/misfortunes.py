@@ -59,10 +59,12 @@ class Installation:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         order = dice.sample(list(self.fates), len(self.fates))
-        while loop.time() < end:
-            name = order.pop() if order else dice.choice(list(self.fates))
+        while order or loop.time() < end:
+            name = order.pop(0) if order else dice.choice(list(self.fates))
             victim, lasts, befall = self.fates[name]
-            if victim not in self._suffering:
+            if victim in self._suffering:
+                order.append(name)
+            else:
                 self._suffering.add(victim)
                 began = utc_now()
                 async with befall():
