@@ -89,10 +89,10 @@ async def retried(world: World) -> None:
 
 async def flapping(world: World) -> None:
     """Paused and resumed all the time, some signals arriving together."""
-    for _ in range(6):
+    for _ in range(3):
         await world.after(5)
         await world.verb("pause_sla")
-        await world.after(5)
+        await world.after(10)
         await world.verb("resume_sla")
         await asyncio.gather(*(world.handle().signal(name) for name in ("refresh", "pause", "resume")))
     await world.until(START + timedelta(minutes=81))
