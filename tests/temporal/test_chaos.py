@@ -27,15 +27,22 @@ from .world import DESK, World, eventually, open_world, reach
 
 WORDS = ("pause_sla", "resume_sla", "resume_sla", "record_first_response", "handle_priority_change", "record_resolution", "reopen",
          "reopen")  # fmt: skip
-FIVES = ", ".join(f"{percent} = {{}}" for percent in range(5, 101, 5))
-BRISK = DESK.replace(
-    'high = { response = "100m", resolution = "400m" }', 'high = { response = "1m", resolution = "2m", is_24x7 = true }'
-).replace(
-    'low = { response = "4h", resolution = "16h" }', 'low = { response = "2m", resolution = "5m", is_24x7 = true }'
-).replace(
-    'schedule = "office"\nis_default = true', f'schedule = "office"\nis_default = true\nthresholds = {{ {FIVES} }}'
-)  # fmt: skip
-"""A crossing every three seconds or so."""
+
+
+def desk(step: int) -> str:
+    """Promises of minutes, with a threshold at every ``step`` per cent."""
+    thresholds = ", ".join(f"{percent} = {{}}" for percent in range(step, 101, step))
+    brisk = {
+        'high = { response = "100m", resolution = "400m" }': 'high = { response = "1m", resolution = "2m", is_24x7 = true }',
+        'low = { response = "4h", resolution = "16h" }': 'low = { response = "2m", resolution = "5m", is_24x7 = true }',
+        'schedule = "office"\nis_default = true': f'schedule = "office"\nis_default = true\nthresholds = {{ {thresholds} }}',
+    }  # fmt: skip
+    text = DESK
+    for slow, fast in brisk.items():
+        assert slow in text
+        text = text.replace(slow, fast)
+    return text
+
 
 WITNESS = """
 CREATE TABLE slaq.witness (crossed_at timestamptz, written_at timestamptz);
@@ -65,7 +72,7 @@ async def test_half_a_minute_of_chaos(
 ) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
     async with open_world(own_postgres.conninfo(), await reach(), None) as world:
-        await chaos(world, temporal_server, own_postgres, tmp_path, tickets=20, seconds=22, seed=1)
+        await chaos(world, temporal_server, own_postgres, tmp_path, tickets=20, step=5, seconds=22, seed=1)
 
 
 @pytest.mark.soak
@@ -78,17 +85,26 @@ async def test_minutes_of_chaos(
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
     async with open_world(own_postgres.conninfo(), await reach(), None) as world:
         await chaos(
-            world, temporal_server, own_postgres, tmp_path, tickets=200, seconds=300, seed=seed, calm=calm, at_once=2
+            world,
+            temporal_server,
+            own_postgres,
+            tmp_path,
+            tickets=200,
+            step=20,
+            seconds=300,
+            seed=seed,
+            calm=calm,
+            at_once=2,
         )
 
 
 async def chaos(
     world: World, temporal: TemporalServer, postgres: EmbeddedPostgres, directory,
-    *, tickets: int, seconds: float, seed: int, calm: float = 1, at_once: int = 1,
+    *, tickets: int, step: int, seconds: float, seed: int, calm: float = 1, at_once: int = 1,
 ) -> None:  # fmt: skip
     """Tickets live, processes die; then everything must be told, once."""
     dice = random.Random(seed)
-    await world.configure(BRISK)
+    await world.configure(desk(step))
     await world.health.retire()
     async with world.seen.connection() as conn:
         await conn.execute(WITNESS)
