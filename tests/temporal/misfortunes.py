@@ -19,8 +19,9 @@ from slaq.postgres import EmbeddedPostgres
 
 from .processes import Process
 
-AFTERMATH = timedelta(seconds=10)
-"""For so long what was broken is still finding its feet."""
+AFTERMATH = timedelta(seconds=20)
+"""For so long what was broken is still finding its feet: a killed worker's tasks time out after five seconds, its
+activities after ten, and then all is due at once."""
 
 
 @attrs.frozen
