@@ -21,7 +21,7 @@ class TicketRef:
 class Snapshot:
     """How a ticket stood at ``version``, as far as its timer needs it; instants are UTC.
 
-    ``at`` is the instant of the change, ``wake_at`` that of the earliest crossing not yet told
+    ``at`` is the instant of the newest fact, ``wake_at`` that of the earliest crossing not yet told
     (``None``: nothing to wait for), ``label`` what is crossed then. ``lead_ms``: how long before it the run wakes, so that
     the activity is there in time and waits for the instant itself. ``is_over``: no run is needed any more.
     """

@@ -22,6 +22,7 @@ INTERVAL = 600.0
 RATE = 20.0
 """Requests a second, so that mending an installation does not flood it."""
 _PAGE = 500
+_LOOK = 5.0
 _RUNNING = f"WorkflowType='{WORKFLOW}' AND ExecutionStatus='Running'"
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -77,9 +78,9 @@ class Reconciler:
                 wait = INTERVAL
             was_up = is_up()
             try:
-                await asyncio.wait_for(stop.wait(), 5.0)
+                await asyncio.wait_for(stop.wait(), _LOOK)
             except TimeoutError:
-                wait -= 5.0
+                wait -= _LOOK
 
     async def _request(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -23,6 +24,9 @@ from slaq.timeline import Record, Settlement, settle
 
 EARLY = timedelta(seconds=2)
 """A crossing up to this far ahead of the database's clock is waited for: clocks differ, and a new timer costs more."""
+
+_GONE = Snapshot(version=sys.maxsize, is_over=True, reason="gone")
+"""How a ticket stands that is not there (any more): newer than whatever was known of it."""
 
 ReadClock: TypeAlias = Callable[[datetime], Awaitable[datetime]]
 """Says what time it is, given the database's; tests that skip time hand in another."""
@@ -86,7 +90,7 @@ class Settler:
     ) -> Settled | timedelta:
         held = await self._hold(conn, ticket)
         if held is None:
-            return Settled(Snapshot(is_over=True, reason="gone"))
+            return Settled(_GONE)
         state, now = held
         if state.due_at is not None and now < state.due_at <= now + EARLY:
             return state.due_at - now

@@ -58,10 +58,12 @@ def snapshot_of(
     """How the ticket stands at ``now``: over when it is gone, closed or promised nothing."""
     if state.row is None or clocks is None:
         return Snapshot(state.version, now, is_over=True, reason="gone" if state.row is None else "not started")
+    newest = state.facts[-1]
+    now = max(now, newest.known_at)  # a clock that is behind the facts changes no verdict
     response, resolution = clocks.phases
     return Snapshot(
         version=state.version,
-        at=now,
+        at=newest.at,
         is_over=not clocks.is_open or not resolution.terms.promise.is_targeted,
         reason=_reason(clocks, now),
         wake_at=wake_at,

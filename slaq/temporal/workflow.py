@@ -16,7 +16,9 @@ with workflow.unsafe.imports_passed_through():
     from slaq.temporal.messages import ADVANCE, WORKFLOW, Snapshot, WorkflowInput, WorkflowState
 
 _PATIENCE = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
-_ACTIVITY_TIMEOUT = timedelta(seconds=30)
+_ACTIVITY_TIMEOUT = timedelta(seconds=10)
+"""An activity waits two seconds for its instant and five for the ticket's lock, at most; one whose worker was killed must
+be found out before the poller has to step in."""
 _SHORTEST_RETRY = timedelta(seconds=1)
 _LONGEST_RETRY = timedelta(minutes=1)
 LONGEST_HISTORY = 2000

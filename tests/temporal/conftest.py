@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from temporalio.testing import WorkflowEnvironment
 
 from .servers import TemporalServer
-from .world import World, binary, open_world, own_queue
+from .world import World, open_world, own_queue, reach, skipping_world
 
 
 @pytest.fixture(autouse=True)
@@ -22,10 +21,7 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> str:
 async def idle_world(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """Time can be skipped; nobody works on the task queue. The lead is waited for in real time, hence none."""
     monkeypatch.setattr("slaq.temporal.snapshots.LEAD_MS", 0)
-    async with (
-        await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary("temporal-test-server")) as env,
-        open_world(dsn, env.client, env) as world,
-    ):
+    async with skipping_world(dsn) as world:
         yield world
 
 
@@ -49,7 +45,5 @@ async def real_world(
 ) -> AsyncIterator[World]:
     """The full server and real time; nobody works on the task queue."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
-    from slaq.temporal.client import connect
-
-    async with open_world(dsn, await connect("test"), None) as world:
+    async with open_world(dsn, await reach(), None) as world:
         yield world

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import attrs
+import psycopg
 import pytest
 
 from slaq.backends.base import SlaBackend
@@ -14,6 +15,9 @@ from slaq.backends.polling import PollingSlaBackend
 from slaq.backends.select import SlaBackendFactory
 from slaq.backends.temporal import TemporalSlaBackend
 from slaq.config import Settings
+
+from .scenarios import load
+from .ways import past_the_poller
 
 METHODS = ("start_sla_tracking", "pause_sla", "resume_sla", "complete_sla", "cancel_sla", "get_sla_status")
 
@@ -34,10 +38,16 @@ def test_criterion_9_both_backends_have_the_same_six_methods_each_with_the_tenan
         assert list(inspect.signature(getattr(backend, method)).parameters) == wanted
 
 
-def test_criterion_7_community_is_polled_and_tells_nobody() -> None:
-    backend = PollingSlaBackend()
-    assert list(backend.start_sla_tracking("acme", "T1")) == []
-    assert list(backend.cancel_sla("acme", "T1")) == []
+async def test_criterion_7_community_is_polled_as_ever(dsn: str, superuser_dsn: str) -> None:
+    """The poller tells everything; nothing waits for a Temporal that there is not."""
+    scenario = next(one for one in load() if one.name == "answered late, resolved in time")
+    (lived,) = await past_the_poller(dsn, [scenario])
+    assert lived.rows == sorted(scenario.crossings)
+    assert set(lived.claimed.values()) == {"polling"}
+    async with await psycopg.AsyncConnection.connect(superuser_dsn) as conn:
+        for table, rows in (("sla_outbox", 0), ("sla_workflows", 0), ("sla_alarms WHERE backend = 'polling'", 1)):
+            cursor = await conn.execute(f"SELECT count(*) FROM slaq.{table}".encode())
+            assert await cursor.fetchone() == (rows,)
 
 
 def test_neither_applications_nor_the_poller_import_temporalio() -> None:

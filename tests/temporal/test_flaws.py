@@ -7,8 +7,10 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from slaq.clock import FixedClock
 from slaq.services.ticket import Ticket
 
+from .ways import PunctualTimer
 from .world import START, World, eventually
 
 
@@ -158,6 +160,19 @@ async def test_f15_the_poller_watches_every_ticket_and_temporals_after_a_grace(w
 
     assert await leased(30) == ["T2"], "its own at once"
     assert await leased(70) == ["T1", "T2"], "Temporal's when overdue"
+
+
+async def test_f15_what_the_poller_does_in_temporals_place_is_counted_and_logged(idle_world: World, caplog) -> None:
+    world = idle_world
+    await world.open("T1")  # and no worker runs its workflow
+    timer = PunctualTimer(world.pool, "slaq")
+    timer.clock = FixedClock(START + timedelta(minutes=50, seconds=59))
+    assert (await timer.run_pass()).leased == 0, "within the grace"
+    timer.clock.now += timedelta(seconds=2)
+    done = await timer.run_pass()
+    assert (done.settled, done.told, done.rescued) == (1, 1, 1)
+    assert await world.claimed_by() == {"polling"}
+    assert "ticket T1 of tenant acme is Temporal's, but was overdue: told by the poller" in caplog.text
 
 
 async def test_f24_a_restart_keeps_the_configured_thresholds(world: World) -> None:

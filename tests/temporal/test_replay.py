@@ -6,18 +6,22 @@ needs ``workflow.patched`` or an upgrade note that says ``slaq temporal restart 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from temporalio.client import WorkflowHistory
+from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
+from slaq.temporal.client import task_queue
+from slaq.temporal.messages import WORKFLOW, TicketRef, WorkflowInput
 from slaq.temporal.workflow import SlaTicketWorkflow
 
-from .world import START, World, eventually
+from .world import START, World, binary, eventually, open_world
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -83,10 +87,66 @@ async def retried(world: World) -> None:
     await world.until(START + timedelta(hours=3, minutes=10))
 
 
+async def flapping(world: World) -> None:
+    """Paused and resumed all the time, some signals arriving together."""
+    for _ in range(3):
+        await world.after(5)
+        await world.verb("pause_sla")
+        await world.after(10)
+        await world.verb("resume_sla")
+        await asyncio.gather(*(world.handle().signal(name) for name in ("refresh", "pause", "resume")))
+    await world.until(START + timedelta(minutes=81))
+    assert await world.crossings() == ["response threshold 50 @80"]
+
+
+async def reopened(world: World) -> None:
+    """The run after the first one, which a signal started."""
+    await world.after(20)
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+    await world.after(20)
+    await world.verb("reopen")
+    await world.after(200)
+
+
+async def noticed(world: World) -> None:
+    """Resolved, but the signal never came."""
+    await world.after(20)
+    await world.do(lambda service, conn: service.record_resolution(conn, "T1"), dispatch=False)
+    await world.lose_outbox()
+    assert world.env is not None
+    await world.env.sleep(timedelta(minutes=45))
+    await eventually(world.has_ended)
+
+
+async def stopped_in_the_web_ui(world: World) -> None:
+    await world.after(60)
+    await world.handle().cancel()
+    await eventually(world.has_ended)
+
+
+async def started_by_hand(world: World) -> None:
+    """Without a snapshot, so that it asks for one."""
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+    await world.do(lambda service, conn: service.reopen(conn, "T1"), dispatch=False)
+    await world.lose_outbox()
+    await world.client.start_workflow(
+        WORKFLOW, WorkflowInput(TicketRef("acme", "T1")), id=world.handle().id, task_queue=task_queue()
+    )
+    await world.after(210)
+    assert await world.crossings() == ["resolution threshold 50 @200"]
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+
+
 LIVES: dict[str, Callable[[World], Awaitable[None]]] = {
     life.__name__: life
-    for life in (answered_and_resolved, breached, paused, retargeted, cancelled, deleted, signalled_by_hand, retried)
-}
+    for life in (
+        answered_and_resolved, breached, paused, flapping, reopened, retargeted, cancelled, deleted, noticed, signalled_by_hand,
+        started_by_hand, stopped_in_the_web_ui, retried,
+    )
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LIVES)
@@ -95,6 +155,35 @@ async def test_todays_histories_replay(world: World, name: str) -> None:
     await LIVES[name](world)
     history = await world.handle().fetch_history()
     await replay(history)
+    record(name, history)
+
+
+async def test_todays_history_of_a_run_that_continued_as_new_replays(dsn: str) -> None:
+    """On the full server, told to suggest it early: what a run does at its limits depends on what its history says."""
+    suggestion = ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=60"]
+    async with (
+        await WorkflowEnvironment.start_local(
+            dev_server_existing_path=binary("temporal"), dev_server_extra_args=suggestion, dev_server_log_level="never"
+        ) as env,
+        open_world(dsn, env.client, None) as world,
+        world.worker(),
+    ):
+        world.clock.now = (await world.rows("SELECT clock_timestamp()"))[0][0]
+        await world.open()
+        first = world.client.get_workflow_handle(world.handle().id, run_id=(await world.handle().describe()).run_id)
+        while (await first.describe()).status is WorkflowExecutionStatus.RUNNING:
+            await world.verb("pause_sla")
+            await world.verb("resume_sla")
+        await world.verb("record_resolution")
+        await eventually(world.has_ended)
+        for name, handle in (("continued", first), ("continuing", world.handle())):
+            history = await handle.fetch_history()
+            await replay(history)
+            record(name, history)
+        assert (await first.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
+
+
+def record(name: str, history: WorkflowHistory) -> None:
     file = HISTORIES / f"{name}.json"
     if os.environ.get("SLAQ_RECORD") and not file.exists():
         file.write_text(history.to_json(), encoding="utf-8")

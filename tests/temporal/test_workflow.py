@@ -1,32 +1,38 @@
-"""The workflow and its activities by themselves, on the server that skips time."""
+"""The workflow by itself, on the server that skips time; with the workflow cache and without."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 
 import pytest
-from temporalio.activity import _Definition
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
-from temporalio.testing import ActivityEnvironment
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner
 
-from slaq.services.ticket import Ticket
-from slaq.temporal.activities import SlaActivities
 from slaq.temporal.client import task_queue
 from slaq.temporal.messages import (
     WORKFLOW,
-    AuditInput,
     Snapshot,
-    ThresholdInput,
     TicketRef,
-    WakeTimeInput,
     WorkflowInput,
 )
+from slaq.temporal.settling import Settler
 
 from .world import START, World, eventually
 
-TICKET = TicketRef("acme", "T1")
-OFFICE = {"timezone": "UTC", "entries": [[day, "09:00", "17:00"] for day in range(1, 6)], "holidays": []}
+
+@pytest.fixture(params=[1000, 0], ids=["cached", "replayed"])
+def cached(request: pytest.FixtureRequest) -> int:
+    """How many runs a worker keeps. Everything is shown twice: without any, each task replays the history so far."""
+    return request.param
+
+
+@pytest.fixture
+async def world(idle_world: World, cached: int) -> AsyncIterator[World]:
+    async with idle_world.worker(max_cached_workflows=cached):
+        yield idle_world
 
 
 async def test_get_state_gives_absolute_instants(world: World) -> None:
@@ -37,6 +43,28 @@ async def test_get_state_gives_absolute_instants(world: World) -> None:
     assert state.snapshot.notified == ["response threshold 50"]
     assert state.snapshot.response_due_at == START + timedelta(minutes=100)
     assert state.sleeping_until == START + timedelta(minutes=70)
+
+
+async def test_get_state_follows_a_ticket_through_its_phases(world: World) -> None:
+    await world.open()
+    await world.after(20)
+    await world.verb("pause_sla")
+    state = await eventually(lambda: _state_with(world, "paused"))
+    assert (state.snapshot.paused_at, state.snapshot.pause_reason) == (START + timedelta(minutes=20), "manual")
+    assert state.snapshot.at == START + timedelta(minutes=20), "when it happened, not when it was sent"
+    assert state.sleeping_until is None, "no timer"
+    await world.after(30)
+    await world.verb("resume_sla")
+    await world.verb("record_first_response")
+    state = await eventually(lambda: _state_with(world, "running"))
+    assert (state.snapshot.phase, state.snapshot.response_met) == ("resolution", True)
+    assert state.snapshot.response_at == START + timedelta(minutes=50)
+    assert state.snapshot.resolution_due_at == START + timedelta(minutes=430)
+    await world.after(60)
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+    state = await world.state()
+    assert (state.status, state.snapshot.phase, state.snapshot.resolution_met) == ("over", "finished", True)
 
 
 async def test_signals_sent_by_hand_make_it_ask_and_change_nothing(world: World) -> None:
@@ -62,17 +90,28 @@ async def test_a_late_or_repeated_signal_is_ignored(world: World) -> None:
     assert await world.crossings() == ["response threshold 50 @50"]
 
 
-async def test_a_lost_signal_is_noticed_at_the_next_wake(world: World) -> None:
+@pytest.mark.parametrize(
+    ("verb", "arguments", "status", "told"),
+    [
+        ("record_resolution", (), "over", []),
+        ("delete_ticket", (), "over", []),
+        ("cancel_sla", (), "over", []),
+        ("pause_sla", (), "paused", []),
+        ("handle_priority_change", ("low",), "running", ["response threshold 50 @120"]),
+    ],
+)
+async def test_a_lost_signal_is_noticed_at_the_next_wake(world: World, verb, arguments, status, told) -> None:
     await world.open()
     await world.after(10)
-    await world.do(lambda service, conn: service.record_resolution(conn, "T1"), dispatch=False)
-    await world.rows("SELECT slaq.acknowledge_outbox(jsonb_build_array(jsonb_build_array(tenant, ticket_id, version, true)), "
-                     "clock_timestamp()) FROM sla_outbox")  # fmt: skip
-    assert await world.is_running()
+    await world.verb(verb, "T1", *arguments, is_dispatched=False)
+    await world.lose_outbox()
+    assert (await world.state()).status == "running", "it knows nothing"
     assert world.env is not None
     await world.env.sleep(timedelta(minutes=45))
-    await eventually(world.has_ended)
-    assert await world.crossings() == []
+    await eventually(lambda: _state_with(world, status))
+    await world.env.sleep(timedelta(minutes=70))
+    await eventually(lambda: _has_crossings(world, told))
+    assert await world.is_running() is (status != "over")
 
 
 async def test_a_run_started_without_a_ticket_ends_quietly(world: World) -> None:
@@ -100,10 +139,13 @@ async def test_cancelling_in_the_web_ui_ends_the_run(world: World) -> None:
         await world.handle().result()
 
 
-async def test_many_pauses_go_on_in_a_new_run_before_the_history_is_long(idle_world: World, monkeypatch) -> None:
+async def test_many_pauses_go_on_in_a_new_run_before_the_history_is_long(
+    idle_world: World, monkeypatch, cached: int
+) -> None:
     world = idle_world
     monkeypatch.setattr("slaq.temporal.workflow.LONGEST_HISTORY", 40)
-    async with world.worker(workflow_runner=UnsandboxedWorkflowRunner()):  # the sandbox would not see the patch
+    unsandboxed = UnsandboxedWorkflowRunner()  # the sandbox would not see the patch
+    async with world.worker(workflow_runner=unsandboxed, max_cached_workflows=cached):
         await world.open()
         first = (await world.handle().describe()).run_id
         for _ in range(12):
@@ -117,81 +159,116 @@ async def test_many_pauses_go_on_in_a_new_run_before_the_history_is_long(idle_wo
         assert await world.crossings() == ["response threshold 50 @62"]
 
 
-async def test_without_a_cache_every_task_replays_and_nothing_differs(idle_world: World) -> None:
+async def test_a_life_with_a_pause(world: World) -> None:
+    await world.open()
+    await world.after(40)
+    await world.verb("pause_sla")
+    await world.after(10)
+    await world.verb("resume_sla")
+    await world.after(80)
+    await world.verb("record_first_response")
+    await world.after(200)
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+    assert await world.crossings() == [
+        "response threshold 50 @60", "response escalation 70 @80", "response threshold 75 @85", "response escalation 90 @100",
+        "response threshold 90 @100", "response breach 100 @110", "response threshold 100 @110", "response escalation 110 @120",
+        "resolution threshold 50 @210", "resolution escalation 70 @290", "resolution threshold 75 @310",
+    ]  # fmt: skip
+
+
+async def test_with_nothing_left_to_cross_it_waits_as_long_as_the_ticket_is_open(world: World) -> None:
+    await world.open()
+    await world.until(START + timedelta(days=1))
+    assert len(await world.crossings()) == 16
+    before = await world.events()
+    assert (await world.state()).sleeping_until is None
+    await world.until(START + timedelta(days=14))
+    assert await world.events() == before, "and costs nothing"
+    await world.verb("handle_policy_change", "T1", "plain")
+    await world.until(START + timedelta(days=15))
+    assert await world.is_running(), "a new promise finds it"
+    await world.verb("record_resolution")
+    await eventually(world.has_ended)
+
+
+async def test_a_wake_that_stays_due_does_not_fill_the_history(idle_world: World) -> None:
     world = idle_world
-    async with world.worker(max_cached_workflows=0, sticky_queue_schedule_to_start_timeout=timedelta(seconds=10)):
+
+    async def five_minutes_behind(now: datetime) -> datetime:
+        return await world.read_clock(now) - timedelta(minutes=5)
+
+    world.settler = Settler(world.pool, "slaq", five_minutes_behind)
+    async with world.worker():
         await world.open()
-        await world.after(40)
-        await world.verb("pause_sla")
-        await world.after(10)
-        await world.verb("resume_sla")
-        await world.after(80)
-        await world.verb("record_first_response")
-        await world.after(200)
-        await world.verb("record_resolution")
-        await eventually(world.has_ended)
-        assert await world.crossings() == [
-            "response threshold 50 @60", "response escalation 70 @80", "response threshold 75 @85", "response escalation 90 @100",
-            "response threshold 90 @100", "response breach 100 @110", "response threshold 100 @110", "response escalation 110 @120",
-            "resolution threshold 50 @210", "resolution escalation 70 @290", "resolution threshold 75 @310",
-        ]  # fmt: skip
-
-
-class TestActivities:
-    """The five of the requirements, under their names."""
-
-    @pytest.fixture
-    async def activities(self, idle_world: World) -> SlaActivities:
-        same = Ticket(ticket_id="T1", entered_at=START, priority_id="high", board_id="desk", assigned_to="ada")
-        await idle_world.do(lambda service, conn: service.sync_ticket(conn, same), dispatch=False)  # no run in the way
-        return SlaActivities(idle_world.settler)
-
-    async def test_names(self, activities: SlaActivities) -> None:
-        names = {_Definition.must_from_callable(function).name for function in activities.all}
-        assert names == {"advanceSla", "calculateNextWakeTime", "sendSlaNotification", "checkAndEscalate", "updateSlaStatus",
-                         "recordSlaAuditLog"}  # fmt: skip
-
-    @pytest.mark.parametrize(
-        ("start", "target", "paused", "due"),
-        [
-            ("2035-01-01T09:00+00:00", 60, 0, "2035-01-01T10:00+00:00"),
-            ("2035-01-01T16:30+00:00", 60, 0, "2035-01-02T09:30+00:00"),
-            ("2035-01-06T12:00+00:00", 60, 0, "2035-01-08T10:00+00:00"),
-            ("2035-01-01T09:00+00:00", 450, 60, "2035-01-02T09:30+00:00"),
-            ("2035-01-01T07:00+00:00", 0, 0, "2035-01-01T07:00+00:00"),
-        ],
-        ids=["open", "over night", "starts closed", "pause minutes are open minutes", "no target is due at the start"],
-    )
-    async def test_calculate_next_wake_time(self, activities: SlaActivities, start, target, paused, due) -> None:
-        from datetime import datetime
-
-        given = WakeTimeInput(datetime.fromisoformat(start), target, OFFICE, paused)
-        wake = await ActivityEnvironment().run(activities.calculate_next_wake_time, given)
-        assert wake == datetime.fromisoformat(due)
-
-    async def test_each_does_its_part_once(self, activities: SlaActivities, idle_world: World) -> None:
-        world, run = idle_world, ActivityEnvironment().run
         assert world.env is not None
-        await world.env.sleep(timedelta(minutes=111))
-        fifty = ThresholdInput(TICKET, "response", 50)
-        assert (await run(activities.send_sla_notification, fifty)).told == ["response threshold 50"]
-        assert (await run(activities.send_sla_notification, fifty)).told == []
-        assert (await run(activities.check_and_escalate, TICKET)).told == [
-            "response escalation 70", "response escalation 90", "response escalation 110"]  # fmt: skip
-        assert (await run(activities.check_and_escalate, TICKET)).told == []
-        assert (await run(activities.update_sla_status, TICKET)).told == ["response breach 100"]
-        assert (await world.rows("SELECT sla_response_met, sla_response_at FROM tickets")) == [(False, None)]
-        rest = await run(activities.advance, TICKET)
-        assert len(rest.notified) == 7
-        assert rest.wake_at == START + timedelta(minutes=200)
-        assert len(await world.crossings()) == 8
+        await world.env.sleep(timedelta(minutes=54))
+        assert await world.crossings() == [], "the database's clock decides"
+        await world.env.sleep(timedelta(minutes=3))
+        await eventually(lambda: world.has_told("response threshold 50 @50"))
+        scheduled = (await world.events()).count(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
+        assert 3 <= scheduled <= 12, "it looked again, less and less often"
 
-    async def test_the_audit_entry_is_written_once(self, activities: SlaActivities, idle_world: World) -> None:
-        given = AuditInput(TICKET, "note", {"why": "asked"})
-        run = ActivityEnvironment().run
-        assert await run(activities.record_sla_audit_log, given) is True
-        assert await run(activities.record_sla_audit_log, given) is False
-        assert await run(activities.record_sla_audit_log, AuditInput(TicketRef("acme", "nobody"), "note")) is False
+
+async def test_a_defect_of_an_activity_puts_a_wake_off_and_gives_up_no_ticket(world: World, monkeypatch) -> None:
+    await world.open()
+    settle = Settler.settle
+
+    async def broken(self, ticket, wanted=None):
+        raise ApplicationError("a defect", non_retryable=True)
+
+    monkeypatch.setattr(Settler, "settle", broken)
+    assert world.env is not None
+    await world.env.sleep(timedelta(minutes=65))
+    assert (await eventually(world.state)).failed_wakes >= 2
+    monkeypatch.setattr(Settler, "settle", settle)
+    await world.after(69)
+    assert await world.crossings() == ["response threshold 50 @50"]
+    assert await world.is_running()
+
+
+async def test_nothing_personal_is_in_what_temporal_keeps(world: World) -> None:
+    """Ids, instants and percentages alone; the number and the policy stand in the memo."""
+    await world.open(
+        title="The printer of Ada Lovelace", ticket_number="N-17", url="https://desk.example/17", client_id=None
+    )
+    await world.after(60)
+    await world.verb("pause_sla", "T1", actor="boss")
+    await world.verb("resume_sla", "T1", actor="boss")
+    await world.after(200)
+    await world.verb("record_resolution", "T1", actor="boss")
+    await eventually(world.has_ended)
+    kept = b"".join(event.SerializeToString() for event in (await world.handle().fetch_history()).events)
+    assert b"response threshold 50" in kept and b"N-17" in kept, "it can be read"
+    for personal in (b"Ada", b'"ada"', b"boss", b"printer", b"desk.example", b"acme.example"):
+        assert personal not in kept, personal
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["after its end", "before its end was told"])
+async def test_a_ticket_entered_under_the_id_of_a_deleted_one_gets_a_run_of_its_own(
+    world: World, *, is_told: bool
+) -> None:
+    await world.open()
+    old = (await world.handle().describe()).run_id
+    await world.after(30)
+    await world.do(lambda service, conn: service.delete_ticket(conn, "T1"), dispatch=is_told)
+    if is_told:
+        await eventually(world.has_ended)
+    await world.after(10)
+    await world.open()
+    assert (await world.handle().describe()).run_id != old
+    await world.after(51)
+    assert await world.crossings() == ["response threshold 50 @90"], "from its own start"
+    assert await world.is_running()
+
+
+async def _state_with(world: World, status: str):
+    state = await world.state()
+    return state if state.status == status else None
+
+
+async def _has_crossings(world: World, wanted: list[str]) -> bool:
+    return await world.crossings() == wanted
 
 
 async def _resumed(world: World):

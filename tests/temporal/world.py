@@ -26,7 +26,7 @@ from slaq.services.service import SlaService
 from slaq.services.ticket import Ticket
 from slaq.store.health import Health
 from slaq.store.tenancy import run_with_tenant
-from slaq.temporal.client import task_queue
+from slaq.temporal.client import connect, task_queue
 from slaq.temporal.dispatcher import Dispatcher
 from slaq.temporal.messages import WorkflowState
 from slaq.temporal.settling import Settler
@@ -34,6 +34,8 @@ from slaq.temporal.worker import serving
 
 START = datetime(2035, 1, 1, 9, 0, tzinfo=UTC)
 """A Monday, ahead of every real clock, since skipped time only runs forward."""
+MARGIN = timedelta(seconds=10)
+"""Nothing may be crossed for so long before the application acts."""
 
 DESK = """
 [tenants.acme]
@@ -98,9 +100,14 @@ class World:
     """What a test sees: verbs of the service at virtual instants, and what was recorded."""
 
     def __init__(
-        self, dsn: str, pool: AsyncConnectionPool[Any], client: Client, env: WorkflowEnvironment | None
+        self,
+        dsn: str,
+        pool: AsyncConnectionPool[Any],
+        seen: AsyncConnectionPool[Any],
+        client: Client,
+        env: WorkflowEnvironment | None,
     ) -> None:
-        self.dsn, self.pool, self.client, self.env = dsn, pool, client, env
+        self.dsn, self.pool, self.seen, self.client, self.env = dsn, pool, seen, client, env
         self.clock = FixedClock(START)
         self.backend = TemporalSlaBackend("slaq")
         self.service = SlaService(self.backend, self.clock if env is not None else None)
@@ -145,8 +152,12 @@ class World:
                         assigned_to="ada", status_id="new", **fields)  # fmt: skip
         return await self.do(lambda service, conn: service.sync_ticket(conn, ticket))
 
-    async def verb(self, name: str, ticket_id: str = "T1", *args: Any, **options: Any) -> Any:
-        return await self.do(lambda service, conn: getattr(service, name)(conn, ticket_id, *args, **options))
+    async def verb(
+        self, name: str, ticket_id: str = "T1", *args: Any, is_dispatched: bool = True, **options: Any
+    ) -> Any:
+        return await self.do(
+            lambda service, conn: getattr(service, name)(conn, ticket_id, *args, **options), dispatch=is_dispatched
+        )
 
     async def dispatch(self) -> None:
         while await self.dispatcher.drain_once():
@@ -155,9 +166,12 @@ class World:
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
     async def until(self, at: datetime) -> None:
-        """Let virtual time run to a second before ``at``, and all that is due happen; then it is ``at`` for the application."""
+        """Let virtual time run to just before ``at``, and all that is due happen; then it is ``at`` for the application.
+
+        While the application acts, virtual time goes on as real time does, so a slow machine needs the margin.
+        """
         assert self.env is not None
-        target = at - timedelta(seconds=1)
+        target = at - MARGIN
         ahead = target - await self.env.get_current_time()
         if ahead > timedelta():
             await self.env.sleep(ahead)
@@ -175,7 +189,7 @@ class World:
 
     async def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows as a superuser sees them."""
-        async with await AsyncConnection.connect(self.dsn + " user=postgres options='-c search_path=slaq'") as conn:
+        async with self.seen.connection() as conn:
             return await (await conn.execute(statement, parameters)).fetchall()
 
     async def crossings(self, ticket_id: str = "T1", tenant: str | None = None) -> list[str]:
@@ -189,11 +203,21 @@ class World:
         return [f"{phase} {kind} {percent} @{(at - START).total_seconds() / 60:g}{' voided' if voided else ''}"
                 for phase, kind, percent, at, voided in rows]  # fmt: skip
 
+    async def has_told(self, crossing: str) -> bool:
+        return crossing in await self.crossings()
+
     async def claimed_by(self) -> set[str]:
         return {by for (by,) in await self.rows("SELECT DISTINCT claimed_by FROM sla_crossings")}
 
     async def outbox(self) -> int:
         return int((await self.rows("SELECT count(*) FROM sla_outbox"))[0][0])
+
+    async def lose_outbox(self) -> None:
+        """As if everything in it had been sent and nothing had arrived."""
+        await self.rows(
+            "SELECT slaq.acknowledge_outbox(jsonb_build_array(jsonb_build_array(tenant, ticket_id, version, true)),"
+            " clock_timestamp()) FROM sla_outbox"
+        )
 
     async def owner(self, ticket_id: str = "T1") -> str:
         return str((await self.rows("SELECT backend FROM sla_alarms WHERE ticket_id = %s", ticket_id))[0][0])
@@ -217,15 +241,53 @@ class World:
         return [event.event_type for event in history.events]  # pyright: ignore[reportReturnType]
 
 
+async def reach() -> Client:
+    """A client of the server that the environment names; it may accept connections before it answers calls."""
+    while True:
+        try:
+            return await connect("test")
+        except (RuntimeError, OSError):
+            await asyncio.sleep(0.2)
+
+
+def _pool(conninfo: str, size: int) -> AsyncConnectionPool[Any]:
+    """One that soon gives up on a server that is gone, and soon finds it when it is back."""
+    return AsyncConnectionPool(
+        conninfo, kwargs={"autocommit": True}, min_size=1, max_size=size, open=False,
+        timeout=5, reconnect_timeout=5, check=AsyncConnectionPool.check_connection,
+    )  # fmt: skip
+
+
 @asynccontextmanager
 async def open_world(dsn: str, client: Client, env: WorkflowEnvironment | None) -> AsyncIterator[World]:
     """A world with a desk, at its start; a worker vouches for Temporal."""
-    async with AsyncConnectionPool(dsn, kwargs={"autocommit": True}, min_size=1, max_size=24, open=False) as pool:
-        world = World(dsn, pool, client, env)
+    superuser = dsn + " user=postgres options='-c search_path=slaq'"
+    async with (
+        AsyncConnectionPool(dsn, kwargs={"autocommit": True}, min_size=1, max_size=24, open=False) as pool,
+        AsyncConnectionPool(
+            superuser,
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=4,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+        ) as seen,
+    ):
+        world = World(dsn, pool, seen, client, env)
         await world.configure()
         await world.vouch()
         if env is not None:
             await env.sleep(START - await env.get_current_time() - timedelta(seconds=1))
+        yield world
+
+
+@asynccontextmanager
+async def skipping_world(dsn: str) -> AsyncIterator[World]:
+    """A world in which time is skipped."""
+    async with (
+        await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary("temporal-test-server")) as env,
+        open_world(dsn, env.client, env) as world,
+    ):
         yield world
 
 

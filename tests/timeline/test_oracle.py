@@ -1,104 +1,20 @@
-"""Crossing instants against an oracle that knows nothing of the code: it lives through every minute.
-
-It reads the wall clock for opening hours and asks at each minute what happens there, by the rules for ties.
-Everything is aligned to minutes, so that no percentage falls between two of them.
-"""
+"""The clock against an oracle that knows nothing of the code: it lives through every minute."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from functools import cache
-from zoneinfo import ZoneInfo
-
-import attrs
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slaq.facts import Fact, FactKind, PauseSource
-from slaq.hours import Schedule
-from slaq.promise import Phase, Promise
-from slaq.timeline import fold
+from slaq.promise import Escalation, Phase, Promise, Threshold
+from slaq.timeline import expected, fold
 
 from .draw import PLAIN, SCHEDULES, START
+from .oracle import MINUTE, PhaseLife, headline, open_minutes, told
 
-MINUTE = timedelta(minutes=1)
 HORIZON = 6 * 24 * 60
 PERCENTS = (0, 5, 50, 75, 100, 110, 250)
-_STOPPED_BY = {Phase.RESPONSE: {FactKind.ANSWERED, FactKind.RESOLVED}, Phase.RESOLUTION: {FactKind.RESOLVED}}
-
-
-@cache
-def open_minutes(number: int) -> tuple[bool, ...]:
-    """For each minute from the start on, whether the wall clock shows opening hours."""
-    schedule = SCHEDULES[number]
-    return tuple(_is_open(schedule, START + minute * MINUTE) for minute in range(HORIZON))
-
-
-def _is_open(schedule: Schedule, at: datetime) -> bool:
-    if schedule.is_24x7:
-        return True
-    local = at.astimezone(ZoneInfo(schedule.timezone))
-    if any(holiday.holiday_date == local.date() for holiday in schedule.holidays):
-        return False
-    time, weekday = timedelta(hours=local.hour, minutes=local.minute), local.isoweekday() % 7
-    for entry in schedule.entries:
-        if entry.start_time < entry.end_time:
-            is_open = entry.day_of_week == weekday and entry.start_time <= time < entry.end_time
-        else:
-            is_open = (entry.day_of_week == weekday and time >= entry.start_time) or (
-                (entry.day_of_week + 1) % 7 == weekday and time < entry.end_time
-            )
-        if is_open:
-            return True
-    return False
-
-
-@attrs.define
-class Oracle:
-    """One phase, minute by minute."""
-
-    phase: Phase
-    target: int
-    used: int = 0
-    is_finished: bool = False
-    holds: set[PauseSource] = attrs.field(factory=set)
-    closed: bool = False
-    crossed: dict[int, int] = attrs.field(factory=dict)
-    finished_at: int | None = None
-
-    def minute(self, minute: int, facts: Sequence[Fact]) -> None:
-        """What happens at the very instant: stops prevent, crossings precede the rest, a fresh start may cross at once."""
-        may_cross = minute == 0 or self.is_running
-        for fact in facts:
-            self._happens(fact, minute)
-            if fact.kind in _STOPPED_BY[self.phase]:
-                may_cross = False
-            if fact.kind is FactKind.REOPENED:
-                may_cross = may_cross or self.is_running
-        if may_cross:
-            for percent in PERCENTS:
-                if self.used * 100 >= self.target * percent:
-                    self.crossed.setdefault(percent, minute)
-
-    @property
-    def is_running(self) -> bool:
-        return not self.is_finished and not self.holds
-
-    def _happens(self, fact: Fact, minute: int) -> None:
-        if fact.kind is FactKind.PAUSED and not self.closed and fact.source is not None:
-            self.holds.add(fact.source)
-        elif fact.kind is FactKind.RESUMED and fact.source is not None:
-            self.holds.discard(fact.source)
-        elif fact.kind in _STOPPED_BY[self.phase] and not self.is_finished:
-            self.is_finished, self.finished_at = True, minute
-        elif fact.kind is FactKind.REOPENED and self.closed and self.phase is Phase.RESOLUTION:
-            self.is_finished, self.finished_at = False, None
-        if fact.kind is FactKind.RESOLVED:
-            self.closed = True
-            self.holds.clear()
-        elif fact.kind is FactKind.REOPENED:
-            self.closed = False
 
 
 @st.composite
@@ -115,24 +31,83 @@ def test_crossings_are_where_the_minutes_say(
     number: int, history: list[tuple[int, FactKind, PauseSource | None]], response: int, resolution: int
 ) -> None:
     """Every percentage of both phases, the time used and the finish."""
-    targets = {Phase.RESPONSE: 20 * response, Phase.RESOLUTION: 20 * resolution}
-    promise = Promise(SCHEDULES[number], *(minutes * MINUTE for minutes in targets.values()))
+    targets = {Phase.RESPONSE: 20 * response * MINUTE, Phase.RESOLUTION: 20 * resolution * MINUTE}
+    promise = Promise(SCHEDULES[number], *targets.values())
     facts = [Fact(kind, START + minute * MINUTE, START, source) for minute, kind, source in history]
     clocks = fold([Fact(FactKind.STARTED, START, START, promise=promise), *facts])
     assert clocks is not None
     happening: dict[int, list[Fact]] = {}
     for (minute, *_), fact in zip(history, facts, strict=True):
         happening.setdefault(minute, []).append(fact)
+    openings = open_minutes(SCHEDULES[number], START, HORIZON)
     for clock in clocks.phases:
-        oracle = Oracle(clock.phase, targets[clock.phase])
-        for minute, is_open in enumerate(open_minutes(number)):
-            oracle.minute(minute, happening.get(minute, ()))
-            if is_open and oracle.is_running:
-                oracle.used += 1
+        life = PhaseLife.lived(clock.phase, targets[clock.phase], PERCENTS, happening, openings)
         until = START + HORIZON * MINUTE
-        assert oracle.used * MINUTE == clock.used(until)
-        assert (None if oracle.finished_at is None else START + oracle.finished_at * MINUTE) == clock.finished_at
+        assert life.used * MINUTE == clock.used(until)
+        assert (None if life.finished_at is None else START + life.finished_at * MINUTE) == clock.finished_at
         found = {percent: clock.crossed_at(percent) for percent in PERCENTS}
-        assert {percent: START + minute * MINUTE for percent, minute in oracle.crossed.items()} == {
+        assert {percent: START + minute * MINUTE for percent, minute in life.crossed.items()} == {
             percent: at for percent, at in found.items() if at is not None and at < until
         }
+
+
+# ── whole lives: changes of promise, facts that become known late ───────────────────────────────
+
+SOON = st.one_of(st.sampled_from([0, 1, 20, 60]), st.integers(0, 600))
+
+
+@st.composite
+def promises(draw: st.DrawFn, schedule: st.SearchStrategy[int]) -> Promise:
+    """Targets of whole hours and percentages in steps of five, so that everything falls on a minute."""
+    targets = st.one_of(st.none(), *[st.integers(0, 12).map(lambda hours: 60 * hours * MINUTE)] * 4)
+    percents = st.lists(st.sampled_from([25, 50, 75, 90, 100, 120]), max_size=3, unique=True)
+    levels = sorted(draw(st.lists(st.sampled_from([50, 70, 90, 110, 150]), max_size=3, unique=True)))
+    return Promise(
+        SCHEDULES[draw(schedule)],
+        draw(targets),
+        draw(targets),
+        tuple(map(Threshold, draw(percents))),
+        tuple(Escalation(level, percent) for level, percent in enumerate(levels, 1)),
+    )
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Fact]:
+    """A change log: up to eight changes of up to three facts, one of them a change of promise at the most."""
+    own = st.just(draw(st.integers(0, len(SCHEDULES) - 1)))
+    pool = [draw(promises(own)), draw(promises(own)), draw(promises(st.integers(0, len(SCHEDULES) - 1)))]
+    log = [Fact(FactKind.STARTED, START, START, promise=pool[0])]
+    now = START
+    for change in range(1, draw(st.integers(1, 8)) + 1):
+        now += draw(SOON) * MINUTE
+        if draw(st.integers(0, 2)) == 0:
+            log.append(Fact(FactKind.RETARGETED, now, now, promise=draw(st.sampled_from(pool)), change=change))
+        for _ in range(draw(st.integers(0, 2))):
+            kind, source = draw(st.sampled_from(PLAIN))
+            late = draw(SOON) * MINUTE if draw(st.integers(0, 3)) == 0 else 0 * MINUTE
+            log.append(Fact(kind, now - late, now, source, change=change))
+    return log
+
+
+@pytest.mark.parametrize("examples", [100, pytest.param(3000, marks=pytest.mark.soak)])
+def test_lives_are_told_as_the_minutes_say(examples: int) -> None:
+    """Every row with its voiding, and the headline at the end."""
+
+    @settings(
+        max_examples=examples, deadline=None, derandomize=examples < 1000, suppress_health_check=list(HealthCheck)
+    )
+    @given(lives(), SOON)
+    def compare(log: list[Fact], later: int) -> None:
+        until = log[-1].known_at + later * MINUTE
+        rows = sorted(
+            (r.crossing.phase, r.crossing.kind, r.crossing.percent, r.crossing.crossed_at, r.is_voided, r.is_silent)
+            for r in expected(log, until)
+        )
+        assert rows == sorted(
+            (r.phase, r.kind, r.percent, r.crossed_at, r.is_voided, r.is_silent) for r in told(log, until)
+        )
+        clocks = fold(log, until)
+        assert clocks is not None
+        assert clocks.read(until).headline == headline(log, until)
+
+    compare()
