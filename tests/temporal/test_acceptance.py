@@ -49,7 +49,7 @@ async def test_criterion_3_notifications_at_the_configured_thresholds(world: Wor
     )
     assert told == [(percent, "response") for percent in (50, 75, 90, 100)]
     events = await world.rows(
-        "SELECT (args ->> 'percent')::int FROM procrastinate_jobs WHERE task_name = 'sla-threshold-reached' ORDER BY 1"
+        "SELECT (args -> 'data' ->> 'percent')::int FROM procrastinate_jobs WHERE queue_name = 'sla-threshold-reached' ORDER BY 1"
     )
     assert [percent for (percent,) in events] == [50, 70, 75, 90, 90, 100, 110], "the application hears of levels, too"
 
