@@ -82,6 +82,8 @@ async def perform(handler: Handler, claim: Claim, threads: Executor) -> None:
 async def _called(handler: Handler, given: Any, threads: Executor) -> Any:
     if handler.is_async:
         return await handler.function(given)
+    for job in given if handler.batch_size is not None else (given,):
+        _ = job.aborted  # made here, so that both threads see the same one
     call = partial(contextvars.copy_context().run, handler.function, given)
     result = await asyncio.get_running_loop().run_in_executor(threads, call)
     return await result if inspect.isawaitable(result) else result

@@ -179,10 +179,10 @@ class SlaqJobManager(JobManager):
             room, ahead = await self._room(handler)
             if room + ahead < 1:
                 continue
-            jobs = await self._fetch(handler, handler.batch_size or room, ahead, worker_id)
+            size = handler.batch_size or 1
+            jobs = await self._fetch(handler, room * size, ahead, worker_id)
             if jobs:
                 self._turn = (self._turn + offset + 1) % len(queues)
-                size = handler.batch_size or 1
                 self._buffer.extend(_engine_job(jobs[at : at + size], worker_id) for at in range(0, len(jobs), size))
                 self._filled_at = monotonic()
                 self._settler.told_ahead = [job.id for job in jobs[room:]] if ahead else []

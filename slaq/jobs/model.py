@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypedDict
 
 import attrs
@@ -167,8 +168,11 @@ class Job:
     attempt: int
     """Runs that have ended before this one; the fence of whoever settles it."""
     metadata: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    aborted: threading.Event = attrs.field(factory=threading.Event, init=False, repr=False, eq=False)
-    """Set once this run has expired, or was cancelled or shut down; a sync handler that goes on for long should look."""
+
+    @cached_property
+    def aborted(self) -> threading.Event:
+        """Set once this run has expired, or was cancelled or shut down; a sync handler that goes on for long should look."""
+        return threading.Event()
 
     @property
     def key(self) -> str | None:
