@@ -180,7 +180,9 @@ class SlaqJobManager(JobManager):
             if room + ahead < 1:
                 continue
             size = handler.batch_size or 1
-            jobs = await self._fetch(handler, room * size, ahead, worker_id)
+            # half of the free slots get their batches at a time: the others' are fetched while these run and are settled
+            limit = room if handler.batch_size is None else (room + 1) // 2 * size
+            jobs = await self._fetch(handler, limit, ahead, worker_id)
             if jobs:
                 self._turn = (self._turn + offset + 1) % len(queues)
                 self._buffer.extend(_engine_job(jobs[at : at + size], worker_id) for at in range(0, len(jobs), size))
